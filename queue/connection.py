@@ -1,0 +1,252 @@
+"""One private SQLite connection: fair waiting for the lock, safe checkpoints, refusal after a fork.
+
+- The write lock is awaited by a jittered retry around BEGIN IMMEDIATE; SQLite's own busy handler
+  backs off so far that a submitter starves beside busy workers.
+- `wal_autocheckpoint` is 0. SQLite 3.7.0 to 3.51.2 can lose commits when a checkpoint reads the
+  log's header while a writer resets it (sqlite.org/wal.html#walresetbug); a checkpoint here runs
+  only while a second connection holds the write lock, so that no writer can.
+- The database file is never opened beside SQLite: closing such a descriptor would drop the locks
+  that this process holds (fcntl(2), "Record locks").
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import random
+import sqlite3
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from gigq.queue.errors import StoreBusyError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from gigq.queue.companions import Companions
+
+Synchronous = Literal["NORMAL", "FULL"]
+
+LOCK_PATIENCE = 30.0  # seconds before a client gives up on the write lock
+CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about a thousand pages
+_RETRY_SHORTEST = 0.0001
+_RETRY_LONGEST = 0.001
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another connection's lock was in the way."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
+
+
+class Connection:
+    """A connection and its write transaction; used by one thread at a time.
+
+    As a context manager it is one write transaction: `with connection: connection.run(...)`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        companions: Companions,
+        *,
+        synchronous: Synchronous,
+        patience: float = LOCK_PATIENCE,
+    ) -> None:
+        """Open the file, creating it when it is missing. Raises StoreError."""
+        self._path = path
+        self._log = f"{path}-wal"
+        self._companions = companions
+        self._patience = patience
+        self._pid = os.getpid()
+        self._checkpoint_above = CHECKPOINT_BYTES
+        self._gate: sqlite3.Connection | None = None
+        self.synchronous = synchronous
+        self._sqlite = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = _connect(self._path)
+        try:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute("PRAGMA journal_size_limit = 0")
+            connection.execute(f"PRAGMA synchronous = {self.synchronous}")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    # Statements
+
+    def run(self, statement: str, values: Sequence[object] = ()) -> int:
+        """Run one change and give how many rows it changed."""
+        return self._sqlite.execute(statement, values).rowcount
+
+    def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run one change for each row of values."""
+        self._sqlite.executemany(statement, rows)
+
+    def insert(self, statement: str, values: Sequence[object] = ()) -> int:
+        """Insert one row and give its key."""
+        key = self._sqlite.execute(statement, values).lastrowid
+        if key is None:
+            raise AssertionError(statement)
+        return key
+
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        """Give all rows: no cursor stays open to pin the write-ahead log."""
+        if self._sqlite.in_transaction:
+            return self._sqlite.execute(statement, values).fetchall()
+        return self._patiently(self._sqlite, statement, values)
+
+    def row(self, statement: str, values: Sequence[object] = ()) -> Any:  # noqa: ANN401
+        """Give the first row, None where there is none."""
+        found = self.rows(statement, values)
+        return found[0] if found else None
+
+    def _patiently(
+        self, connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()
+    ) -> list[Any]:
+        give_up = time.monotonic() + self._patience
+        while True:
+            try:
+                return connection.execute(statement, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                self._pause(give_up)
+
+    # The write transaction
+
+    def __enter__(self) -> Self:
+        """Take the write lock. Raises StoreBusyError when it is not had in time."""
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+        try:
+            self._sqlite.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            self._begin_patiently()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Commit, or undo all of it when the block raised or the commit fails."""
+        if kind is None:
+            try:
+                self._sqlite.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            self._checkpoint_when_long()
+        else:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        # After a full disk or an I/O error SQLite may have rolled back by itself.
+        with suppress(sqlite3.Error):
+            if self._sqlite.in_transaction:
+                self._sqlite.execute("ROLLBACK")
+
+    def _begin_patiently(self) -> None:
+        give_up = time.monotonic() + self._patience
+        while True:
+            self._pause(give_up)
+            try:
+                self._sqlite.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+            else:
+                return
+
+    def _pause(self, give_up: float) -> None:
+        if time.monotonic() >= give_up:
+            message = (
+                f"{self._path} has been locked by another process for {self._patience:g} s; "
+                f"close what holds it (fuser {self._path} lists them) and try again"
+            )
+            raise StoreBusyError(message)
+        time.sleep(random.uniform(_RETRY_SHORTEST, _RETRY_LONGEST))  # noqa: S311
+
+    def set_synchronous(self, synchronous: Synchronous) -> None:
+        """Choose what the next commits wait for; between transactions only."""
+        if synchronous != self.synchronous:
+            self._sqlite.execute(f"PRAGMA synchronous = {synchronous}")
+            self.synchronous = synchronous
+
+    # The write-ahead log
+
+    def use_write_ahead_log(self) -> None:
+        """Prepare an empty file; both choices stay with it."""
+        self._sqlite.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
+
+    def _checkpoint_when_long(self) -> None:
+        try:
+            length = os.stat(self._log).st_size  # noqa: PTH116 (once a commit)
+        except FileNotFoundError:
+            return
+        if length < CHECKPOINT_BYTES:
+            self._checkpoint_above = CHECKPOINT_BYTES
+        elif length >= self._checkpoint_above:
+            # A reader may pin the log: look again only when it has grown as much once more.
+            self._checkpoint_above = length + CHECKPOINT_BYTES
+            with suppress(sqlite3.Error, OSError):
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Move the log into the database; one process at a time, and no writer meanwhile."""
+        lock = self._companions.open_lock(self._companions.checkpoint_lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._gate is None:
+                self._gate = _connect(self._path)
+                self._gate.execute("PRAGMA wal_autocheckpoint = 0")
+            self._gate.execute("BEGIN IMMEDIATE")
+            try:
+                self._sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            finally:
+                self._gate.execute("ROLLBACK")
+        finally:
+            os.close(lock)
+
+    # The end
+
+    def close(self) -> None:
+        """Close it; in a process that inherited it over a fork, leave it to the parent."""
+        if self._pid != os.getpid():
+            self._leave_to_parent(reopen=False)
+            return
+        if self._gate is not None:
+            self._gate.close()
+        self._sqlite.close()
+
+    def _leave_to_parent(self, *, reopen: bool = True) -> None:
+        """Put aside what was inherited over a fork: even closing it would harm the parent's."""
+        for inherited in (self._sqlite, self._gate):
+            if inherited is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+        self._gate = None
+        self._pid = os.getpid()
+        if reopen:
+            self._sqlite = self._open()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(
+            path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+    except sqlite3.OperationalError as error:
+        message = f"{path} cannot be opened ({error}); its folder must exist and be writable"
+        raise StoreError(message) from None

@@ -1,0 +1,279 @@
+"""The queue as its users see it: submit jobs, look at them, cancel and requeue them."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gigq.queue import clock
+from gigq.queue.doorbell import ring
+from gigq.queue.errors import InvalidJobError, UnknownJobError
+from gigq.queue.main_guard import refuse_while_loading
+from gigq.queue.serialize import decode
+from gigq.queue.sqlite_store import SqliteStore, exists
+from gigq.queue.states import STATES_OF, STATUS, JobStatus, Verdict
+from gigq.queue.workflow import parents_first
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from gigq.queue.job import Job
+    from gigq.queue.records import ExecutionRow, JobRow, NewWorkflow
+
+
+class JobQueue:
+    """Jobs in one database file; may be shared by threads.
+
+    Args:
+        db_path: The file. It is created by the first submit; a mere look creates nothing.
+        initialize: False to refuse a database that is not there yet.
+
+    Raises:
+        StoreError: From every method, when the file cannot be used; the message says what to do.
+
+    Example:
+        >>> queue = JobQueue("gigq.db")
+        >>> queue.stats()["total"]
+        0
+        >>> queue.close()
+
+    """
+
+    def __init__(self, db_path: str | os.PathLike[str], initialize: bool = True) -> None:  # noqa: FBT001, FBT002 (GigQ's signature)
+        """Name the database; nothing is opened yet."""
+        self.db_path = str(Path(db_path).absolute())
+        self._initialize = initialize
+        self._store: SqliteStore | None = None
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        """Use it in a with block, which closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @contextmanager
+    def _open(self) -> Iterator[SqliteStore]:
+        """Hold the store, creating the database if need be."""
+        with self._lock:
+            if self._store is None:
+                self._store = SqliteStore(self.db_path, create=self._initialize)
+            yield self._store
+
+    @contextmanager
+    def _look(self) -> Iterator[SqliteStore | None]:
+        """Hold the store; None where there is no database yet."""
+        with self._lock:
+            if self._store is None and exists(Path(self.db_path)):
+                self._store = SqliteStore(self.db_path, create=False)
+            yield self._store
+
+    # Submitting
+
+    def submit(self, job: Job) -> str:
+        """Submit one job; its id. It is durable when this returns.
+
+        Raises InvalidJobError (UnknownDependencyError, NotJsonError, FunctionReferenceError and
+        others of its kind); nothing was written then.
+        """
+        self.submit_workflow([job])
+        return job.id
+
+    def submit_many(self, jobs: Iterable[Job]) -> list[str]:
+        """Submit up to 100,000 jobs, all or nothing; their ids. Raises as `submit` does."""
+        listed = list(jobs)
+        self.submit_workflow(listed)
+        return [job.id for job in listed]
+
+    def submit_workflow(self, jobs: Sequence[Job], workflow: NewWorkflow | None = None) -> None:
+        """Submit jobs, all or nothing, as members of a workflow; see `Workflow.submit_all`."""
+        refuse_while_loading("submit")
+        if not jobs:
+            return
+        now = clock.now()
+        records = [job.to_record(now) for job in parents_first(jobs)]
+        with self._open() as store:
+            store.submit(records, workflow)
+        ring(store.companions.doorbell)
+
+    # Changing
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a pending job. False when there is none: it runs, has ended, or is unknown."""
+        with self._look() as store:
+            return store is not None and store.cancel(job_id)
+
+    def requeue_job(self, job_id: str) -> bool:
+        """Make a failed, timed out or cancelled job pending again, with all its attempts.
+
+        What was cancelled because of it comes back too. False when there is no such job. Raises
+        WorkflowError when a parent that it needs has failed: requeue that one.
+        """
+        with self._look() as store:
+            if store is None or not store.requeue(job_id):
+                return False
+        ring(store.companions.doorbell)
+        return True
+
+    def clear_completed(self, before_timestamp: str | datetime | None = None) -> int:
+        """Delete completed and cancelled jobs, those that ended before a time if one is given.
+
+        Args:
+            before_timestamp: A datetime or its ISO text; naive is local.
+
+        Returns how many were deleted. Parents of unfinished jobs stay.
+
+        """
+        before = None if before_timestamp is None else clock.from_text(before_timestamp)
+        with self._look() as store:
+            return 0 if store is None else store.clear(before)
+
+    # Looking
+
+    def get_status(self, job_id: str) -> dict[str, Any]:
+        """Tell all about a job; {"exists": False} for an unknown id.
+
+        `params`, `dependencies` and `result` are decoded; times are naive local ISO text;
+        `timeout` and `retry_delay` are seconds; `executions` lists its attempts, oldest first.
+        """
+        with self._look() as store:
+            row = None if store is None else store.job(job_id)
+            if store is None or row is None:
+                return {"exists": False}
+            status = _job_dict(row, [uuid for uuid, _, _ in store.parents(row.job)])
+            executions = [_execution_dict(job_id, each) for each in store.executions(row.job)]
+        return {"exists": True, **status, "executions": executions}
+
+    def get_result(self, job_id: str) -> Any:  # noqa: ANN401 (any JSON value)
+        """Give what a job's function returned; None while it has not completed.
+
+        Raises UnknownJobError, a KeyError, for an unknown id.
+        """
+        with self._look() as store:
+            row = None if store is None else store.job(job_id)
+        if row is None:
+            message = f"no job {job_id} in {self.db_path}"
+            raise UnknownJobError(message)
+        return decode(row.result)
+
+    def list_jobs(
+        self, status: JobStatus | str | None = None, limit: int | None = 100
+    ) -> list[dict[str, Any]]:
+        """List jobs of a status (all: None), newest first, at most `limit` (all: None).
+
+        Raises InvalidJobError for a word that is no status.
+        """
+        states = None if status is None else STATES_OF[_status(status)]
+        with self._look() as store:
+            rows = [] if store is None else store.jobs(states, limit)
+            return [
+                _job_dict(row, [uuid for uuid, _, _ in store.parents(row.job)] if store else [])
+                for row in rows
+            ]
+
+    def stats(self) -> dict[str, int]:
+        """Count the jobs of each status, and all of them as `total`."""
+        counts = {status.value: 0 for status in JobStatus}
+        with self._look() as store:
+            for state, jobs in ({} if store is None else store.counts()).items():
+                counts[STATUS[state].value] += jobs
+        return {**counts, "total": sum(counts.values())}
+
+    def close(self) -> None:
+        """Close the database; the next call would open it again."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+
+def _status(status: JobStatus | str) -> JobStatus:
+    try:
+        return JobStatus(status)
+    except ValueError:
+        words = ", ".join(each.value for each in JobStatus)
+        message = f"{status!r} is no status; there are {words}"
+        raise InvalidJobError(message) from None
+
+
+def _seconds(duration: int | None) -> float | None:
+    """Microseconds as seconds, whole ones as an int: users compare them with what they gave."""
+    if duration is None:
+        return None
+    whole, rest = divmod(duration, clock.MICROSECONDS)
+    return duration / clock.MICROSECONDS if rest else whole
+
+
+def _job_dict(row: JobRow, parents: list[str]) -> dict[str, Any]:
+    status = STATUS[row.state]
+    ended = status not in (JobStatus.PENDING, JobStatus.RUNNING)
+    passes = row.pass_parent_results
+    return {
+        "id": row.uuid,
+        "name": row.name,
+        "function_name": row.function_name,
+        "function_module": row.function_module,
+        "params": decode(row.params),
+        "priority": row.priority,
+        "dependencies": parents,
+        "max_attempts": row.max_attempts,
+        "timeout": _seconds(row.timeout),
+        "description": row.description,
+        "status": status.value,
+        "created_at": clock.local_text(row.created_at),
+        "updated_at": clock.local_text(row.updated_at),
+        "attempts": row.attempts,
+        "result": decode(row.result),
+        "error": row.error,
+        "started_at": clock.local_text(row.started_at),
+        "completed_at": clock.local_text(row.ended_at or row.updated_at) if ended else None,
+        "worker_id": row.worker_name,
+        "pass_parent_results": None if passes is None else bool(passes),
+        "retry_delay": _seconds(row.retry_delay),
+        "retry_after": clock.local_text(row.due_at),
+        "queue": row.queue,
+        "workflow": row.workflow,
+        "state": row.state,
+        "cause": row.cause,
+    }
+
+
+_EXECUTION_STATUS: dict[str | None, JobStatus] = {
+    None: JobStatus.RUNNING,
+    Verdict.COMPLETED: JobStatus.COMPLETED,
+    Verdict.FAILED: JobStatus.FAILED,
+    Verdict.LOST: JobStatus.FAILED,
+    Verdict.TIMEOUT: JobStatus.TIMEOUT,
+    Verdict.STOPPED: JobStatus.CANCELLED,
+}
+
+
+def _execution_dict(job_id: str, row: ExecutionRow) -> dict[str, Any]:
+    return {
+        "id": row.execution,
+        "job_id": job_id,
+        "worker_id": row.worker_name,
+        "status": _EXECUTION_STATUS[row.verdict].value,
+        "started_at": clock.local_text(row.started_at),
+        "completed_at": clock.local_text(row.ended_at),
+        "result": decode(row.result),
+        "error": row.error,
+        "attempt": row.attempt,
+        "verdict": row.verdict,
+        "cause": row.cause,
+        "traceback": row.traceback,
+        "stacks": row.stacks,
+    }

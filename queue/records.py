@@ -1,0 +1,186 @@
+"""What goes into the store and what comes out: plain values, no behaviour.
+
+Times are microseconds, UTC since the epoch where they are points. Keys named `job`, `execution`
+and `worker` are the store's integers; `uuid` is the job's public id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gigq.queue.identity import Identity
+    from gigq.queue.states import Verdict
+
+
+class NewWorkflow(NamedTuple):
+    """A workflow to be known from its first submitted job on."""
+
+    uuid: str
+    name: str
+
+
+class NewJob(NamedTuple):
+    """A job to be submitted."""
+
+    uuid: str
+    name: str
+    queue: str
+    priority: int
+    max_attempts: int
+    due_at: int | None
+    on_parent_failure: str
+    created_at: int
+    kind: str
+    function_module: str
+    function_name: str
+    script: str | None
+    import_root: str
+    directory: str
+    job_directory: str | None
+    python: str
+    params: str
+    timeout: int | None
+    retry_delay: int
+    pass_parent_results: bool | None
+    description: str
+    parents: tuple[str, ...]
+
+
+class Claim(NamedTuple):
+    """One execution that a worker holds, with all it needs to run it."""
+
+    execution: int
+    job: int
+    uuid: str
+    name: str
+    attempt: int
+    max_attempts: int
+    queue_id: int
+    kind: str
+    function_module: str
+    function_name: str
+    script: str | None
+    import_root: str
+    directory: str
+    job_directory: str | None
+    python: str
+    params: str
+    timeout: int | None
+    pass_parent_results: bool | None
+    parents: int
+
+
+class Output(NamedTuple):
+    """Where an execution's output stands: a file of the output folder, and the part of it."""
+
+    log: str
+    start: int
+    end: int
+
+
+class Outcome(NamedTuple):
+    """How one execution ended; what `Store.settle` records."""
+
+    execution: int
+    job: int
+    queue_id: int
+    verdict: Verdict
+    result: str | None = None
+    error: str | None = None
+    cause: str | None = None
+    traceback: str | None = None
+    stacks: str | None = None
+    output: Output | None = None
+    cpu_time: int | None = None
+    peak_memory: int | None = None
+    retry: bool = True  # False: never again, whatever attempts are left
+
+
+class Settled(NamedTuple):
+    """What a settle did."""
+
+    claims: list[Claim]
+    dropped: list[Outcome]  # these claims had been lost: what they say was not recorded
+    more: bool  # jobs were made ready or are still to be told: wake another worker
+
+
+class Glance(NamedTuple):
+    """What a worker that has nothing to do wants to know."""
+
+    ready: bool  # a claim would find a job, or children to tell
+    next_due: int | None
+
+
+class WorkerRow(NamedTuple):
+    """One registered life of a worker that has not been ended."""
+
+    worker: int
+    name: str
+    identity: Identity
+
+
+class OpenExecution(NamedTuple):
+    """An execution without an outcome."""
+
+    execution: int
+    job: int
+    queue_id: int
+    uuid: str
+    name: str
+    attempt: int
+    max_attempts: int
+    started_at: int
+
+
+class JobRow(NamedTuple):
+    """A job as it stands."""
+
+    job: int
+    uuid: str
+    name: str
+    function_name: str
+    function_module: str
+    script: str | None
+    params: str
+    priority: int
+    max_attempts: int
+    timeout: int | None
+    description: str
+    state: str
+    created_at: int
+    updated_at: int
+    attempts: int
+    pass_parent_results: int | None
+    retry_delay: int
+    due_at: int | None
+    cause: str | None
+    queue: str
+    workflow: str | None
+    execution_id: int | None
+    worker_name: str | None
+    started_at: int | None
+    ended_at: int | None
+    verdict: str | None
+    result: str | None
+    error: str | None
+    traceback: str | None
+
+
+class ExecutionRow(NamedTuple):
+    """One attempt of a job, as it stands."""
+
+    execution: int
+    attempt: int
+    worker_name: str
+    started_at: int
+    ended_at: int | None
+    verdict: str | None
+    cause: str | None
+    result: str | None
+    error: str | None
+    traceback: str | None
+    stacks: str | None
+    output_log: str | None
+    output_start: int | None
+    output_end: int | None

@@ -1,0 +1,173 @@
+"""The tables, by version. The last entry of `VERSIONS` makes today's; a test proves both ways."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x67696751  # "gigQ": tells our files from other programs' databases
+
+_FIRST = """
+CREATE TABLE queue (
+  id      INTEGER PRIMARY KEY,
+  name    TEXT NOT NULL UNIQUE,
+  paused  INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE workflow (
+  id          INTEGER PRIMARY KEY,
+  uuid        TEXT NOT NULL UNIQUE,
+  name        TEXT NOT NULL,
+  created_at  INTEGER NOT NULL
+) STRICT;
+
+-- What changes with a job's state, and nothing long: an UPDATE rewrites the whole row.
+CREATE TABLE job (
+  id                 INTEGER PRIMARY KEY,  -- its order is the job's age
+  uuid               TEXT NOT NULL UNIQUE,
+  name               TEXT NOT NULL,
+  queue_id           INTEGER NOT NULL REFERENCES queue (id),
+  workflow_id        INTEGER REFERENCES workflow (id),
+  state              TEXT NOT NULL CHECK (state IN (
+                       'ready', 'scheduled', 'blocked', 'paused', 'limited', 'claimed', 'running',
+                       'completed', 'failed', 'timeout', 'cancelled')),
+  priority           INTEGER NOT NULL,
+  attempts           INTEGER NOT NULL DEFAULT 0,
+  max_attempts       INTEGER NOT NULL,
+  waiting_on         INTEGER NOT NULL DEFAULT 0,  -- parents that have not ended as needed
+  due_at             INTEGER,                     -- not before: first run or retry
+  begun              INTEGER NOT NULL DEFAULT 0,  -- executions in all: never counted back
+  execution_id       INTEGER,                     -- the last one; while held, the fence
+  on_parent_failure  TEXT NOT NULL DEFAULT 'cancel'
+                       CHECK (on_parent_failure IN ('cancel', 'run', 'block')),
+  cause              TEXT,                        -- machine-readable: why it stands where it is
+  cancelled_by       INTEGER,                     -- the parent whose end cancelled it
+  created_at         INTEGER NOT NULL,
+  updated_at         INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX job_ready ON job (queue_id, priority DESC, id) WHERE state = 'ready';
+CREATE INDEX job_scheduled ON job (due_at) WHERE state = 'scheduled';
+CREATE INDEX job_unsuccessful ON job (state, id)
+ WHERE state IN ('failed', 'timeout', 'cancelled');
+CREATE INDEX job_workflow ON job (workflow_id) WHERE workflow_id IS NOT NULL;
+
+-- What a job is, written once.
+CREATE TABLE job_spec (
+  job_id               INTEGER PRIMARY KEY REFERENCES job (id) ON DELETE CASCADE,
+  kind                 TEXT NOT NULL CHECK (kind IN ('function', 'command')),
+  function_module      TEXT NOT NULL,
+  function_name        TEXT NOT NULL,
+  script               TEXT,              -- the file of a function that lives in __main__
+  import_root          TEXT NOT NULL,     -- the folder its module was imported from; '' if installed
+  directory            TEXT NOT NULL,     -- where it was submitted
+  job_directory        TEXT,              -- where it asks to run
+  python               TEXT NOT NULL,     -- the interpreter that submitted it
+  params               TEXT NOT NULL,
+  timeout              INTEGER,
+  retry_delay          INTEGER NOT NULL DEFAULT 0,
+  pass_parent_results  INTEGER,
+  parents              INTEGER NOT NULL DEFAULT 0,
+  description          TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE edge (
+  parent_id  INTEGER NOT NULL REFERENCES job (id),
+  child_id   INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+  PRIMARY KEY (parent_id, child_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX edge_child ON edge (child_id);
+
+-- A job that ended with more children than one transaction may touch: those still to be told.
+-- A child that is submitted later knows how its parent ended, and lies beyond `last_child`.
+CREATE TABLE fanout (
+  parent_id    INTEGER PRIMARY KEY REFERENCES job (id) ON DELETE CASCADE,
+  after_child  INTEGER NOT NULL,
+  last_child   INTEGER NOT NULL
+) STRICT;
+
+-- One life of one worker.
+CREATE TABLE worker (
+  id             INTEGER PRIMARY KEY AUTOINCREMENT,
+  name           TEXT NOT NULL,
+  machine_id     TEXT NOT NULL,
+  boot_id        TEXT NOT NULL,
+  pid_namespace  INTEGER NOT NULL,
+  pid            INTEGER NOT NULL,
+  start_ticks    INTEGER NOT NULL,
+  started_at     INTEGER NOT NULL,
+  ended_at       INTEGER,
+  lease_until    INTEGER                   -- for a store of several hosts; null here
+) STRICT;
+CREATE INDEX worker_open ON worker (id) WHERE ended_at IS NULL;
+
+-- One attempt. The key is the fence, and is never given out twice: the job's own key, shifted by
+-- 24 bits, and how often the job had been begun before. So a job's attempts lie side by side, and
+-- no index and no sequence has to be written for them.
+CREATE TABLE execution (
+  id            INTEGER PRIMARY KEY,
+  job_id        INTEGER NOT NULL REFERENCES job (id),
+  attempt       INTEGER NOT NULL,
+  worker_id     INTEGER NOT NULL REFERENCES worker (id),
+  started_at    INTEGER NOT NULL,
+  ended_at      INTEGER,
+  verdict       TEXT CHECK (verdict IN (
+                  'completed', 'failed', 'timeout', 'lost', 'stopped', 'released')),
+  cause         TEXT,
+  result        TEXT,
+  error         TEXT,
+  traceback     TEXT,
+  stacks        TEXT,                      -- of a job stopped at its deadline
+  output_log    TEXT,                      -- a file of the output folder, and the part of it
+  output_start  INTEGER,
+  output_end    INTEGER,
+  cpu_time      INTEGER,                   -- microseconds, user and system
+  peak_memory   INTEGER                    -- bytes
+) STRICT;
+CREATE INDEX execution_open ON execution (worker_id) WHERE verdict IS NULL;
+
+-- The highest job key that was ever deleted: keys are not given out again.
+CREATE TABLE high_water (
+  one       INTEGER PRIMARY KEY CHECK (one = 1),
+  last_job  INTEGER NOT NULL
+) STRICT;
+INSERT INTO high_water VALUES (1, 0);
+
+-- How many jobs are in each state, kept by each transaction that moves one.
+CREATE TABLE tally (
+  queue_id  INTEGER NOT NULL REFERENCES queue (id),
+  state     TEXT NOT NULL,
+  jobs      INTEGER NOT NULL,
+  PRIMARY KEY (queue_id, state)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO queue (id, name) VALUES (1, 'default');
+
+-- The two tables of GigQ 0.5.1, for people who query by SQL.
+CREATE VIEW jobs AS
+SELECT j.uuid AS id, j.name, s.function_name, s.function_module, s.params, j.priority,
+       (SELECT coalesce(json_group_array(p.uuid), '[]')
+          FROM edge e JOIN job p ON p.id = e.parent_id WHERE e.child_id = j.id) AS dependencies,
+       j.max_attempts, s.timeout / 1e6 AS timeout, s.description,
+       CASE WHEN j.state IN ('ready', 'scheduled', 'blocked', 'paused', 'limited') THEN 'pending'
+            WHEN j.state = 'claimed' THEN 'running' ELSE j.state END AS status,
+       strftime('%Y-%m-%dT%H:%M:%f', j.created_at / 1e6, 'unixepoch', 'localtime') AS created_at,
+       strftime('%Y-%m-%dT%H:%M:%f', j.updated_at / 1e6, 'unixepoch', 'localtime') AS updated_at,
+       j.attempts, x.result, x.error,
+       strftime('%Y-%m-%dT%H:%M:%f', x.started_at / 1e6, 'unixepoch', 'localtime') AS started_at,
+       CASE WHEN j.state IN ('completed', 'failed', 'timeout', 'cancelled') THEN
+         strftime('%Y-%m-%dT%H:%M:%f', coalesce(x.ended_at, j.updated_at) / 1e6, 'unixepoch',
+                  'localtime') END AS completed_at,
+       w.name AS worker_id, s.pass_parent_results, s.retry_delay / 1e6 AS retry_delay,
+       strftime('%Y-%m-%dT%H:%M:%f', j.due_at / 1e6, 'unixepoch', 'localtime') AS retry_after
+  FROM job j JOIN job_spec s ON s.job_id = j.id
+  LEFT JOIN execution x ON x.id = j.execution_id
+  LEFT JOIN worker w ON w.id = x.worker_id;
+
+CREATE VIEW job_executions AS
+SELECT x.id, j.uuid AS job_id, w.name AS worker_id, coalesce(x.verdict, 'running') AS status,
+       strftime('%Y-%m-%dT%H:%M:%f', x.started_at / 1e6, 'unixepoch', 'localtime') AS started_at,
+       strftime('%Y-%m-%dT%H:%M:%f', x.ended_at / 1e6, 'unixepoch', 'localtime') AS completed_at,
+       x.result, x.error
+  FROM execution x JOIN job j ON j.id = x.job_id JOIN worker w ON w.id = x.worker_id
+ WHERE coalesce(x.verdict, '') <> 'released';
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST,)

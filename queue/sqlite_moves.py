@@ -1,0 +1,236 @@
+"""The moves of jobs inside one write transaction on SQLite, and the counters that go with them.
+
+`Moves` is made at the transaction's start and written out by `count()` at its end. Nothing here
+begins or commits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gigq.queue import statements as sql
+from gigq.queue.records import Claim, Outcome, Settled
+from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gigq.queue.connection import Connection
+
+CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the write lock
+_DUE_AT_ONCE = 200
+_CHARGED = frozenset({Verdict.FAILED, Verdict.TIMEOUT, Verdict.LOST})
+_STOPPED_FOR_GOOD = "stopped by shutdown"
+
+
+class Moves:
+    """What one transaction does to jobs, at one time `now` (microseconds UTC)."""
+
+    def __init__(self, connection: Connection, now: int) -> None:
+        """Begin with nothing moved."""
+        self._connection = connection
+        self._now = now
+        self._tally: dict[tuple[int, str], int] = {}
+        self._budget = CHILDREN_AT_ONCE
+        self._awakened = False  # a job became ready or scheduled, or children are left to tell
+
+    # Counters
+
+    def moved(self, queue: int, origin: str | None, target: str | None) -> None:
+        """Count a job of `queue` out of one state and into another."""
+        tally = self._tally
+        if origin is not None:
+            tally[queue, origin] = tally.get((queue, origin), 0) - 1
+        if target is not None:
+            tally[queue, target] = tally.get((queue, target), 0) + 1
+            if target in (State.READY, State.SCHEDULED):
+                self._awakened = True
+
+    def count(self) -> None:
+        """Write the counters; the last thing before the commit."""
+        for (queue, state), jobs in self._tally.items():
+            if jobs:
+                self._connection.run(sql.COUNT, (queue, state, jobs))
+
+    # Claiming
+
+    def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int) -> Settled:
+        """End, ready, claim: the order matters, so that a chain's next link is claimed at once."""
+        dropped = [outcome for outcome in outcomes if not self.end(outcome)]
+        claims: list[Claim] = []
+        if claim:
+            self._promote()
+            self._go_on_telling()
+            while len(claims) < claim and (taken := self._take(worker)):
+                claims.append(taken)
+        return Settled(claims, dropped, self._awakened)
+
+    def _promote(self) -> None:
+        """Make ready what is due."""
+        (next_due,) = self._connection.row(sql.NEXT_DUE)
+        if next_due is None or next_due > self._now:
+            return
+        for (queue,) in self._connection.rows(sql.PROMOTE, (self._now, _DUE_AT_ONCE)):
+            self.moved(queue, State.SCHEDULED, State.READY)
+
+    def _take(self, worker: int) -> Claim | None:
+        """Charge an attempt of the next ready job and begin its execution."""
+        picked = self._connection.row(sql.PICK)
+        if picked is None:
+            return None
+        claim = Claim(*picked)
+        self._connection.run(
+            sql.ADD_EXECUTION, (claim.execution, claim.job, claim.attempt, worker, self._now)
+        )
+        self._connection.run(sql.HOLD_JOB, (claim.execution, self._now, claim.job))
+        self.moved(claim.queue_id, State.READY, State.RUNNING)
+        return claim
+
+    # Ending
+
+    def end(self, outcome: Outcome) -> bool:
+        """Record how an execution ended and move its job on; False when the claim was lost."""
+        target, due_at, refund, outcome = self._judge(outcome)
+        ended = self._connection.run(
+            sql.END_JOB,
+            (target, refund, due_at, outcome.cause, self._now, outcome.job, outcome.execution),
+        )
+        if not ended:
+            return False
+        output = outcome.output or (None, None, None)
+        self._connection.run(
+            sql.END_EXECUTION,
+            (
+                outcome.verdict,
+                self._now,
+                outcome.cause,
+                outcome.result,
+                outcome.error,
+                outcome.traceback,
+                outcome.stacks,
+                *output,
+                outcome.cpu_time,
+                outcome.peak_memory,
+                outcome.execution,
+            ),
+        )
+        self.moved(outcome.queue_id, State.RUNNING, target)
+        if target in FINAL:
+            self.tell_children(outcome.job, target)
+        return True
+
+    def _judge(self, outcome: Outcome) -> tuple[State, int | None, int, Outcome]:
+        """Decide the job's next state, when it is due, and how many attempts to give back."""
+        verdict = outcome.verdict
+        if verdict is Verdict.COMPLETED:
+            return State.COMPLETED, None, 0, outcome
+        if verdict is Verdict.RELEASED:
+            return State.READY, None, 1, outcome
+        found = self._connection.row(sql.ATTEMPTS, (outcome.job,))
+        attempts, max_attempts, retry_delay = found or (0, 0, 0)
+        if verdict is Verdict.STOPPED:
+            if max_attempts > 1:
+                return State.READY, None, 1, outcome
+            return State.FAILED, None, 0, outcome._replace(error=_STOPPED_FOR_GOOD)
+        if outcome.retry and attempts < max_attempts:
+            if retry_delay:
+                return State.SCHEDULED, self._now + retry_delay, 0, outcome
+            return State.READY, None, 0, outcome
+        return State.TIMEOUT if verdict is Verdict.TIMEOUT else State.FAILED, None, 0, outcome
+
+    # Children
+
+    def tell_children(self, parent: int, state: str) -> None:
+        """Say to the children of an ended job how it ended; what is too many is left for later."""
+        self._tell(parent, state, 0, None)
+
+    def _go_on_telling(self) -> None:
+        """Tell children that earlier transactions left."""
+        while self._budget > 0 and (left := self._connection.row(sql.FANOUT)):
+            parent, after, last, state = left
+            self._connection.run(sql.DROP_FANOUT, (parent,))
+            self._tell(parent, state, after, last)
+
+    def _tell(self, parent: int, state: str, after: int, last: int | None) -> None:
+        """Tell the children after `after`, and the children of those that this cancels."""
+        cancelled = [(parent, state, after, last)]
+        while cancelled:
+            parent, state, after, last = cancelled.pop()
+            limit = max(self._budget, 0) + 1  # one more, to learn whether some are left
+            children = self._connection.rows(
+                sql.CHILDREN, (parent, after, _NO_LAST if last is None else last, limit)
+            )
+            if len(children) == limit:
+                children.pop()
+                self._leave(parent, children[-1][0] if children else after, last)
+            self._budget -= len(children)
+            cancelled.extend(
+                (child[0], State.CANCELLED, 0, None)
+                for child in children
+                if self._tell_child(parent, state, child)
+            )
+
+    def _leave(self, parent: int, after: int, last: int | None) -> None:
+        if last is None:
+            (last,) = self._connection.row(sql.LAST_CHILD, (parent,))
+        self._connection.run(sql.ADD_FANOUT, (parent, after, last))
+        self._awakened = True
+
+    def _tell_child(self, parent: int, state: str, child: tuple[Any, ...]) -> bool:
+        """Move one child on; True when that cancelled it."""
+        key, child_state, waiting_on, due_at, policy, queue = child
+        if child_state != State.BLOCKED:
+            return False
+        if state in UNSUCCESSFUL and policy == "block":
+            return False
+        if state in UNSUCCESSFUL and policy == "cancel":
+            self._connection.run(sql.ABANDON, (parent, self._now, key))
+            self.moved(queue, State.BLOCKED, State.CANCELLED)
+            return True
+        target = self.awake_or_blocked(waiting_on - 1, due_at)
+        self._connection.run(sql.WAIT_FOR, (target, waiting_on - 1, self._now, key))
+        if target is not State.BLOCKED:
+            self.moved(queue, State.BLOCKED, target)
+        return False
+
+    def awake_or_blocked(self, waiting_on: int, due_at: int | None) -> State:
+        """Give the state of a pending job with so many unfinished parents."""
+        if waiting_on > 0:
+            return State.BLOCKED
+        return State.SCHEDULED if due_at is not None and due_at > self._now else State.READY
+
+    # Cancelling and requeueing
+
+    def cancel(self, job: int, state: str, queue: int) -> None:
+        """Cancel a pending job and tell its children."""
+        self._connection.run(sql.CANCEL, (self._now, job))
+        self.moved(queue, state, State.CANCELLED)
+        self.tell_children(job, State.CANCELLED)
+
+    def requeue(self, job: int, state: str, queue: int) -> None:
+        """Make an unsuccessful job pending again, and whatever was cancelled because of it."""
+        self._connection.run(sql.DROP_FANOUT, (job,))
+        target, waiting_on = self._recount(job)
+        self._connection.run(sql.REQUEUE, (target, waiting_on, self._now, job))
+        self.moved(queue, state, target)
+        revived = [job]
+        while revived:
+            parent = revived.pop()
+            self._connection.run(sql.RECOUNT_CHILDREN, (parent,))
+            for child, child_queue in self._connection.rows(sql.CANCELLED_BY, (parent,)):
+                failed = self._connection.row(sql.UNSUCCESSFUL_PARENT, (child,))
+                if failed is not None:
+                    self._connection.run(sql.BLAME, (failed[0], child))
+                    continue
+                self._connection.run(sql.DROP_FANOUT, (child,))
+                target, waiting_on = self._recount(child)
+                self._connection.run(sql.REQUEUE, (target, waiting_on, self._now, child))
+                self.moved(child_queue, State.CANCELLED, target)
+                revived.append(child)
+
+    def _recount(self, job: int) -> tuple[State, int]:
+        (waiting_on,) = self._connection.row(sql.UNFINISHED_PARENTS, (job,))
+        return self.awake_or_blocked(waiting_on, None), waiting_on
+
+
+_NO_LAST = (1 << 63) - 1

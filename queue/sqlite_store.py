@@ -1,0 +1,240 @@
+"""The store on one SQLite file: each method of the contract as one transaction."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gigq.queue import clock
+from gigq.queue import statements as sql
+from gigq.queue.companions import Companions
+from gigq.queue.connection import LOCK_PATIENCE, Connection, Synchronous
+from gigq.queue.errors import InvalidJobError, StoreError, WorkflowError
+from gigq.queue.identity import Identity
+from gigq.queue.migrations import is_ours, set_up
+from gigq.queue.records import (
+    ExecutionRow,
+    Glance,
+    JobRow,
+    NewJob,
+    NewWorkflow,
+    OpenExecution,
+    Outcome,
+    Settled,
+    WorkerRow,
+)
+from gigq.queue.sqlite_moves import Moves
+from gigq.queue.sqlite_submit import Submission
+from gigq.queue.states import PENDING, UNSUCCESSFUL
+from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class SqliteStore(Store):
+    """Jobs in one SQLite file; for one thread at a time."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        durable: bool = True,
+        create: bool = True,
+        patience: float = LOCK_PATIENCE,
+    ) -> None:
+        """Open the file; with `create`, set it up when it is missing or empty.
+
+        `durable`: what a method did outlasts a loss of power (synchronous=FULL); otherwise only
+        the death of processes. `patience`: seconds to wait for the write lock.
+
+        Raises StoreError: missing, unusable, foreign or of another version.
+        """
+        self.path = Path(path).absolute()
+        self.companions = Companions(self.path)
+        self._synchronous: Synchronous = "FULL" if durable else "NORMAL"
+        self._queues: dict[str, int] = {}
+        if not create and not exists(self.path):
+            message = f"there is no database {self.path}; submit a job to it first"
+            raise StoreError(message)
+        self._connection = Connection(
+            self.path, self.companions, synchronous=self._synchronous, patience=patience
+        )
+        try:
+            if create:
+                set_up(self._connection, self.path)
+                self.companions.create()
+            elif not is_ours(self._connection, self.path):
+                message = f"{self.path} is empty; submit a job to it first"
+                raise StoreError(message)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @contextmanager
+    def _moves(self) -> Iterator[Moves]:
+        with self._connection:
+            moves = Moves(self._connection, clock.now())
+            yield moves
+            moves.count()
+
+    # What clients do
+
+    def submit(self, jobs: Sequence[NewJob], workflow: NewWorkflow | None = None) -> None:
+        """Add all of the jobs, or none."""
+        if len(jobs) > MOST_JOBS_AT_ONCE:
+            message = (
+                f"{len(jobs):,} jobs are too many for one transaction (at most "
+                f"{MOST_JOBS_AT_ONCE:,}); submit them in parts"
+            )
+            raise InvalidJobError(message)
+        queues = dict(self._queues)  # a roll-back must not leave keys of queues that are not there
+        with self._moves() as moves:
+            Submission(self._connection, moves, queues).add(jobs, workflow, clock.now())
+        self._queues = queues
+
+    def cancel(self, uuid: str) -> bool:
+        """Cancel a pending job, and tell its children."""
+        with self._moves() as moves:
+            found = self._connection.row(sql.JOB_FOR_CHANGE, (uuid,))
+            if found is None or found[1] not in PENDING:
+                return False
+            job, state, queue, _ = found
+            moves.cancel(job, state, queue)
+        return True
+
+    def requeue(self, uuid: str) -> bool:
+        """Make an unsuccessful job pending again."""
+        with self._moves() as moves:
+            found = self._connection.row(sql.JOB_FOR_CHANGE, (uuid,))
+            if found is None or found[1] not in UNSUCCESSFUL:
+                return False
+            job, state, queue, policy = found
+            failed = self._connection.row(sql.UNSUCCESSFUL_PARENT, (job,))
+            if failed is not None and policy != "run":
+                _, name, parent, parent_state = failed
+                message = (
+                    f"its parent {name!r} ({parent}) is {parent_state}; "
+                    f"requeue that one, and this job comes back with it"
+                )
+                raise WorkflowError(message)
+            moves.requeue(job, state, queue)
+        return True
+
+    def clear(self, before: int | None = None) -> int:
+        """Delete completed and cancelled jobs that ended before."""
+        with self._moves() as moves:
+            jobs = self._connection.rows(
+                sql.CLEARABLE, (clock.now() if before is None else before,)
+            )
+            self._connection.run(sql.REMEMBER_LAST_JOB)
+            for job, state, queue in jobs:
+                self._connection.run(sql.DROP_EXECUTIONS, (job,))
+                self._connection.run(sql.DROP_EDGES, (job,))
+                self._connection.run(sql.DROP_JOB, (job,))
+                moves.moved(queue, state, None)
+        return len(jobs)
+
+    # What workers do
+
+    def register(self, name: str, identity: Identity) -> int:
+        """Begin a worker's life; its key."""
+        with self._connection:
+            return self._connection.insert(sql.REGISTER, (name, *identity, clock.now()))
+
+    def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
+        """End these executions, make their children ready, claim up to `claim` jobs."""
+        with self._moves() as moves:
+            return moves.settle(worker, outcomes, claim)
+
+    def begin(self, execution: int) -> None:
+        """Make sure that no power loss forgets this claim."""
+        self._connection.set_synchronous("FULL")
+        try:
+            with self._connection:
+                self._connection.run(sql.TOUCH_EXECUTION, (execution,))
+        finally:
+            self._connection.set_synchronous(self._synchronous)
+
+    def parent_results(self, job: int) -> dict[str, str | None]:
+        """Give the results of a job's parents."""
+        return dict(self._connection.rows(sql.PARENT_RESULTS, (job,)))
+
+    def glance(self) -> Glance:
+        """Look without any lock whether there is something to do."""
+        ready, next_due = self._connection.row(sql.GLANCE)
+        return Glance(bool(ready), next_due)
+
+    # What happens to those that died
+
+    def open_workers(self) -> list[WorkerRow]:
+        """List the workers that did not say goodbye."""
+        return [
+            WorkerRow(key, name, Identity(*identity))
+            for key, name, *identity in self._connection.rows(sql.OPEN_WORKERS)
+        ]
+
+    def retire(
+        self, worker: int, judge: Callable[[OpenExecution], Outcome]
+    ) -> list[tuple[OpenExecution, Outcome]]:
+        """End a worker's life, and with it what it held."""
+        with self._moves() as moves:
+            judged = [(held, judge(held)) for held in self.claims_of(worker)]
+            ended = [(held, outcome) for held, outcome in judged if moves.end(outcome)]
+            self._connection.run(sql.RETIRE, (clock.now(), worker))
+        return ended
+
+    def claims_of(self, worker: int) -> list[OpenExecution]:
+        """List what a worker holds."""
+        return [
+            OpenExecution(*row) for row in self._connection.rows(sql.OPEN_EXECUTIONS, (worker,))
+        ]
+
+    # Looks
+
+    def find(self, prefix: str, limit: int = 2) -> list[str]:
+        """Give ids that begin so."""
+        return [uuid for (uuid,) in self._connection.rows(sql.FIND, (prefix, limit))]
+
+    def job(self, uuid: str) -> JobRow | None:
+        """Give a job as it stands."""
+        found = self._connection.row(sql.JOB, (uuid,))
+        return None if found is None else JobRow(*found)
+
+    def jobs(self, states: Sequence[str] | None = None, limit: int | None = 100) -> list[JobRow]:
+        """List jobs in these states, newest first."""
+        most = -1 if limit is None else limit
+        if states is None:
+            rows = self._connection.rows(sql.JOBS, (most,))
+        else:
+            marks = ", ".join("?" * len(states))
+            rows = self._connection.rows(sql.JOBS_IN.format(marks), (*states, most))
+        return [JobRow(*row) for row in rows]
+
+    def parents(self, job: int) -> list[tuple[str, str, str]]:
+        """Give uuid, name and state of each parent."""
+        return self._connection.rows(sql.PARENTS, (job,))
+
+    def executions(self, job: int) -> list[ExecutionRow]:
+        """List a job's attempts, oldest first."""
+        return [ExecutionRow(*row) for row in self._connection.rows(sql.EXECUTIONS, (job,))]
+
+    def counts(self) -> dict[str, int]:
+        """Count the jobs in each state."""
+        return dict(self._connection.rows(sql.COUNTS))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+
+def exists(path: Path) -> bool:
+    """Tell whether there is a file with something in it; never opens it."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+__all__ = ["SqliteStore", "exists"]

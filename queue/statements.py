@@ -1,0 +1,185 @@
+"""All SQL of the store, named. Tests prepare each one and read the plan of the hot ones.
+
+Lists of columns follow the fields of `gigq.queue.records`, in their order.
+"""
+
+from __future__ import annotations
+
+# Submitting
+
+QUEUE_ID = "SELECT id FROM queue WHERE name = ?"
+ADD_QUEUE = "INSERT INTO queue (name) VALUES (?)"
+ADD_WORKFLOW = """
+INSERT INTO workflow (uuid, name, created_at) VALUES (?, ?, ?) ON CONFLICT (uuid) DO NOTHING"""
+WORKFLOW_ID = "SELECT id FROM workflow WHERE uuid = ?"
+LAST_JOB = """
+SELECT max(coalesce((SELECT max(id) FROM job), 0), (SELECT last_job FROM high_water))"""
+PARENT = "SELECT id, state FROM job WHERE uuid = ?"
+ADD_JOB = """
+INSERT INTO job (id, uuid, name, queue_id, workflow_id, state, priority, max_attempts, waiting_on,
+                 due_at, on_parent_failure, cause, cancelled_by, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_SPEC = """
+INSERT INTO job_spec (job_id, kind, function_module, function_name, script, import_root, directory,
+                      job_directory, python, params, timeout, retry_delay, pass_parent_results,
+                      parents, description)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_EDGE = "INSERT OR IGNORE INTO edge (parent_id, child_id) VALUES (?, ?)"
+
+# Claiming. The head of each queue by the partial index; then the best of the heads.
+
+PICK = """
+SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attempts, j.queue_id,
+       s.kind,
+       s.function_module, s.function_name, s.script, s.import_root, s.directory, s.job_directory,
+       s.python, s.params, s.timeout, s.pass_parent_results, s.parents
+  FROM (SELECT (SELECT id FROM job INDEXED BY job_ready
+                 WHERE state = 'ready' AND queue_id = q.id
+                 ORDER BY priority DESC, id LIMIT 1) AS id
+          FROM queue q WHERE q.paused = 0) head
+  JOIN job j ON j.id = head.id
+  JOIN job_spec s ON s.job_id = j.id
+ ORDER BY j.priority DESC, j.id LIMIT 1"""
+ADD_EXECUTION = """
+INSERT INTO execution (id, job_id, attempt, worker_id, started_at) VALUES (?, ?, ?, ?, ?)"""
+HOLD_JOB = """
+UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
+               due_at = NULL, cause = NULL, updated_at = ?
+ WHERE id = ? AND state = 'ready'"""
+TOUCH_EXECUTION = "UPDATE execution SET started_at = started_at WHERE id = ?"
+NEXT_DUE = "SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled'"
+PROMOTE = """
+UPDATE job SET state = 'ready', updated_at = ?1
+ WHERE id IN (SELECT id FROM job INDEXED BY job_scheduled
+               WHERE state = 'scheduled' AND due_at <= ?1 ORDER BY due_at LIMIT ?2)
+RETURNING queue_id"""
+GLANCE = """
+SELECT EXISTS (SELECT 1 FROM job INDEXED BY job_ready WHERE state = 'ready')
+       OR EXISTS (SELECT 1 FROM fanout),
+       (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled')"""
+PARENT_RESULTS = """
+SELECT p.uuid, CASE WHEN p.state = 'completed' THEN x.result END
+  FROM edge e JOIN job p ON p.id = e.parent_id LEFT JOIN execution x ON x.id = p.execution_id
+ WHERE e.child_id = ? ORDER BY e.parent_id"""
+
+# Ending. The fence: the UPDATE names the execution and that it still holds the job.
+
+END_JOB = """
+UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, updated_at = ?
+ WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
+END_EXECUTION = """
+UPDATE execution
+   SET verdict = ?, ended_at = ?, cause = ?, result = ?, error = ?, traceback = ?, stacks = ?,
+       output_log = ?, output_start = ?, output_end = ?, cpu_time = ?, peak_memory = ?
+ WHERE id = ?"""
+ATTEMPTS = """
+SELECT j.attempts, j.max_attempts, s.retry_delay
+  FROM job j JOIN job_spec s ON s.job_id = j.id WHERE j.id = ?"""
+
+# Children of an ended job
+
+CHILDREN = """
+SELECT c.id, c.state, c.waiting_on, c.due_at, c.on_parent_failure, c.queue_id
+  FROM edge e JOIN job c ON c.id = e.child_id
+ WHERE e.parent_id = ? AND e.child_id > ? AND e.child_id <= ? ORDER BY e.child_id LIMIT ?"""
+LAST_CHILD = "SELECT max(child_id) FROM edge WHERE parent_id = ?"
+WAIT_FOR = """
+UPDATE job SET state = ?, waiting_on = ?, updated_at = ? WHERE id = ? AND state = 'blocked'"""
+ABANDON = """
+UPDATE job SET state = 'cancelled', cause = 'parent_failed', cancelled_by = ?, updated_at = ?
+ WHERE id = ? AND state = 'blocked'"""
+UNFINISHED_PARENTS = """
+SELECT count(*) FROM edge e JOIN job p ON p.id = e.parent_id
+ WHERE e.child_id = ?1 AND CASE (SELECT on_parent_failure FROM job WHERE id = ?1)
+   WHEN 'run' THEN p.state NOT IN ('completed', 'failed', 'timeout', 'cancelled')
+   ELSE p.state <> 'completed' END"""
+ADD_FANOUT = "INSERT INTO fanout (parent_id, after_child, last_child) VALUES (?, ?, ?)"
+FANOUT = """
+SELECT f.parent_id, f.after_child, f.last_child, p.state
+  FROM fanout f JOIN job p ON p.id = f.parent_id LIMIT 1"""
+DROP_FANOUT = "DELETE FROM fanout WHERE parent_id = ?"
+
+# Cancelling and requeueing
+
+JOB_FOR_CHANGE = "SELECT id, state, queue_id, on_parent_failure FROM job WHERE uuid = ?"
+CANCEL = """
+UPDATE job SET state = 'cancelled', cause = 'cancelled', due_at = NULL, updated_at = ?
+ WHERE id = ? AND state IN ('ready', 'scheduled', 'blocked', 'paused', 'limited')"""
+UNSUCCESSFUL_PARENT = """
+SELECT p.id, p.name, p.uuid, p.state FROM edge e JOIN job p ON p.id = e.parent_id
+ WHERE e.child_id = ? AND p.state IN ('failed', 'timeout', 'cancelled') LIMIT 1"""
+REQUEUE = """
+UPDATE job SET state = ?, attempts = 0, waiting_on = ?, execution_id = NULL, due_at = NULL,
+               cause = NULL, cancelled_by = NULL, updated_at = ?
+ WHERE id = ? AND state IN ('failed', 'timeout', 'cancelled')"""
+BLAME = "UPDATE job SET cancelled_by = ? WHERE id = ?"
+# Only children that still wait: what became ready beside a failed parent goes on.
+RECOUNT_CHILDREN = """
+UPDATE job SET waiting_on = (
+       SELECT count(*) FROM edge e JOIN job p ON p.id = e.parent_id
+        WHERE e.child_id = job.id AND CASE job.on_parent_failure
+          WHEN 'run' THEN p.state NOT IN ('completed', 'failed', 'timeout', 'cancelled')
+          ELSE p.state <> 'completed' END)
+ WHERE state = 'blocked' AND id IN (SELECT child_id FROM edge WHERE parent_id = ?)"""
+CANCELLED_BY = """
+SELECT c.id, c.queue_id FROM edge e JOIN job c ON c.id = e.child_id
+ WHERE e.parent_id = ?1 AND c.state = 'cancelled' AND c.cancelled_by = ?1"""
+
+# Clearing
+
+CLEARABLE = """
+SELECT j.id, j.state, j.queue_id FROM job j
+ WHERE j.state IN ('completed', 'cancelled') AND j.updated_at < ?
+   AND NOT EXISTS (SELECT 1 FROM edge e JOIN job c ON c.id = e.child_id
+                    WHERE e.parent_id = j.id
+                      AND c.state NOT IN ('completed', 'failed', 'timeout', 'cancelled'))"""
+REMEMBER_LAST_JOB = """
+UPDATE high_water SET last_job = max(last_job, coalesce((SELECT max(id) FROM job), 0))"""
+DROP_EXECUTIONS = "DELETE FROM execution WHERE id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF"
+DROP_EDGES = "DELETE FROM edge WHERE parent_id = ?1 OR child_id = ?1"
+DROP_JOB = "DELETE FROM job WHERE id = ?"
+
+# Workers
+
+REGISTER = """
+INSERT INTO worker (name, machine_id, boot_id, pid_namespace, pid, start_ticks, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
+RETIRE = "UPDATE worker SET ended_at = ? WHERE id = ? AND ended_at IS NULL"
+OPEN_WORKERS = """
+SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks
+  FROM worker INDEXED BY worker_open WHERE ended_at IS NULL ORDER BY id"""
+OPEN_EXECUTIONS = """
+SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, x.started_at
+  FROM execution x INDEXED BY execution_open JOIN job j ON j.id = x.job_id
+ WHERE x.worker_id = ? AND x.verdict IS NULL ORDER BY x.id"""
+
+# Counters
+
+COUNT = """
+INSERT INTO tally (queue_id, state, jobs) VALUES (?, ?, ?)
+ON CONFLICT (queue_id, state) DO UPDATE SET jobs = jobs + excluded.jobs"""
+COUNTS = "SELECT state, sum(jobs) FROM tally GROUP BY state"
+
+# Looks
+
+FIND = "SELECT uuid FROM job WHERE uuid >= ?1 AND uuid < ?1 || '~' ORDER BY uuid LIMIT ?2"
+_JOB = """
+SELECT j.id, j.uuid, j.name, s.function_name, s.function_module, s.script, s.params, j.priority,
+       j.max_attempts, s.timeout, s.description, j.state, j.created_at, j.updated_at, j.attempts,
+       s.pass_parent_results, s.retry_delay, j.due_at, j.cause, q.name, f.name, j.execution_id,
+       w.name, x.started_at, x.ended_at, x.verdict, x.result, x.error, x.traceback
+  FROM job j JOIN job_spec s ON s.job_id = j.id JOIN queue q ON q.id = j.queue_id
+  LEFT JOIN workflow f ON f.id = j.workflow_id
+  LEFT JOIN execution x ON x.id = j.execution_id LEFT JOIN worker w ON w.id = x.worker_id"""
+JOB = _JOB + " WHERE j.uuid = ?"
+JOBS = _JOB + " ORDER BY j.id DESC LIMIT ?"
+JOBS_IN = _JOB + " WHERE j.state IN ({}) ORDER BY j.id DESC LIMIT ?"
+PARENTS = """
+SELECT p.uuid, p.name, p.state FROM edge e JOIN job p ON p.id = e.parent_id
+ WHERE e.child_id = ? ORDER BY e.parent_id"""
+EXECUTIONS = """
+SELECT x.id, x.attempt, w.name, x.started_at, x.ended_at, x.verdict, x.cause, x.result, x.error,
+       x.traceback, x.stacks, x.output_log, x.output_start, x.output_end
+  FROM execution x JOIN worker w ON w.id = x.worker_id
+ WHERE x.id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF AND coalesce(x.verdict, '') <> 'released'
+ ORDER BY x.id"""

@@ -1,0 +1,145 @@
+"""The contract of where jobs live: one method for each transition of `gigq.queue.states`.
+
+Every method is one transaction: all of it happens, or none. A second store (several hosts) has to
+keep the same promises; the tests of this contract are its conformance suite.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gigq.queue.identity import Identity
+    from gigq.queue.records import (
+        ExecutionRow,
+        Glance,
+        JobRow,
+        NewJob,
+        NewWorkflow,
+        OpenExecution,
+        Outcome,
+        Settled,
+        WorkerRow,
+    )
+
+MOST_JOBS_AT_ONCE = 100_000
+
+
+class Store(ABC):
+    """Where jobs, their executions and their workers are kept."""
+
+    # What clients do: durable when the method returns.
+
+    @abstractmethod
+    def submit(self, jobs: Sequence[NewJob], workflow: NewWorkflow | None = None) -> None:
+        """Add all of the jobs, or none.
+
+        A parent stands before its child in the same call, or is there already. A child of a
+        parent that failed is born cancelled if it asks for that.
+
+        Raises DuplicateJobError, UnknownDependencyError, StoreBusyError; InvalidJobError for more
+        than `MOST_JOBS_AT_ONCE`.
+        """
+
+    @abstractmethod
+    def cancel(self, uuid: str) -> bool:
+        """Cancel a pending job, and tell its children. False when it is not pending."""
+
+    @abstractmethod
+    def requeue(self, uuid: str) -> bool:
+        """Make an unsuccessful job pending again, its attempts at 0, its old result gone.
+
+        What was cancelled because of it is pending again too. False when it is not unsuccessful.
+        Raises WorkflowError when a parent that it needs has failed.
+        """
+
+    @abstractmethod
+    def clear(self, before: int | None = None) -> int:
+        """Delete completed and cancelled jobs that ended before; give how many.
+
+        Parents of unfinished children stay.
+        """
+
+    # What workers do.
+
+    @abstractmethod
+    def register(self, name: str, identity: Identity) -> int:
+        """Begin a worker's life; its key."""
+
+    @abstractmethod
+    def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
+        """End these executions, make their children ready, claim up to `claim` jobs; in this order.
+
+        The fence: an outcome counts only while its execution holds its job. Otherwise that claim
+        was lost, and the outcome is dropped; the rest stands. A claim charges one attempt; a
+        release gives it back, and so does a stop when the job may run more than once. Who claims
+        first promotes jobs that are due and goes on telling children of jobs that had many.
+        """
+
+    @abstractmethod
+    def begin(self, execution: int) -> None:
+        """Make sure that no power loss forgets this claim; before a job that may run only once."""
+
+    @abstractmethod
+    def parent_results(self, job: int) -> dict[str, str | None]:
+        """Give the results of a job's parents as JSON text by uuid; None where one has none."""
+
+    @abstractmethod
+    def glance(self) -> Glance:
+        """Look without any lock whether there is something to do, and when there will be."""
+
+    # What happens to those that died.
+
+    @abstractmethod
+    def open_workers(self) -> list[WorkerRow]:
+        """List the workers that did not say goodbye."""
+
+    @abstractmethod
+    def retire(
+        self, worker: int, judge: Callable[[OpenExecution], Outcome]
+    ) -> list[tuple[OpenExecution, Outcome]]:
+        """End a worker's life, and with it what it held, as `judge` says of each execution.
+
+        Call it only when the worker's process is seen dead. Gives what was recorded; an execution
+        whose outcome was there already is not among them.
+        """
+
+    # Looks: nothing is created or changed.
+
+    @abstractmethod
+    def find(self, prefix: str, limit: int = 2) -> list[str]:
+        """Give ids that begin so."""
+
+    @abstractmethod
+    def job(self, uuid: str) -> JobRow | None:
+        """Give a job as it stands."""
+
+    @abstractmethod
+    def jobs(self, states: Sequence[str] | None = None, limit: int | None = 100) -> list[JobRow]:
+        """List jobs in these states (all: None), newest first."""
+
+    @abstractmethod
+    def parents(self, job: int) -> list[tuple[str, str, str]]:
+        """Give uuid, name and state of each parent."""
+
+    @abstractmethod
+    def executions(self, job: int) -> list[ExecutionRow]:
+        """List a job's attempts, oldest first."""
+
+    @abstractmethod
+    def counts(self) -> dict[str, int]:
+        """Count the jobs in each state."""
+
+    @abstractmethod
+    def claims_of(self, worker: int) -> list[OpenExecution]:
+        """List what a worker holds."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+
+__all__ = ["MOST_JOBS_AT_ONCE", "Store"]

@@ -1,0 +1,104 @@
+"""A workflow: jobs that wait for each other, submitted together."""
+
+from __future__ import annotations
+
+import uuid
+from graphlib import CycleError as GraphCycle
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from gigq.queue.errors import CycleError, WorkflowError
+from gigq.queue.job import Job
+from gigq.queue.records import NewWorkflow
+from gigq.queue.task import TaskWrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gigq.queue.job_queue import JobQueue
+
+
+class Workflow:
+    """Jobs and what each waits for.
+
+    Attributes:
+        name: What people call it.
+        jobs: Its jobs, in the order of adding.
+        job_map: The same by id.
+
+    """
+
+    def __init__(self, name: str) -> None:
+        """Begin an empty workflow."""
+        self.name = name
+        self.id = str(uuid.uuid4())
+        self.jobs: list[Job] = []
+        self.job_map: dict[str, Job] = {}
+        self._submitted: dict[str, set[str]] = {}  # database: ids
+
+    def add_job(self, job: Job, depends_on: Iterable[Job] | Job | None = None) -> Job:
+        """Add a job that waits until all of `depends_on` are completed; gives the job.
+
+        Raises WorkflowError for a job that is in a workflow already.
+        """
+        if job._workflow is not None:  # noqa: SLF001 (the two classes are one room)
+            which = "this" if job.id in self.job_map else "another"
+            message = f"job {job.name!r} is in {which} workflow already; make a new Job for it"
+            raise WorkflowError(message)
+        for parent in (depends_on,) if isinstance(depends_on, Job) else depends_on or ():
+            if parent.id not in job.dependencies:
+                job.dependencies.append(parent.id)
+        job._workflow = self.id  # noqa: SLF001
+        self.jobs.append(job)
+        self.job_map[job.id] = job
+        return job
+
+    def add_task(
+        self,
+        task: TaskWrapper[..., Any],
+        params: dict[str, Any] | None = None,
+        depends_on: Iterable[Job] | Job | None = None,
+        pass_parent_results: bool | None = None,  # noqa: FBT001 (GigQ's signature)
+    ) -> Job:
+        """Add a job for a function decorated with `@task`; gives the job.
+
+        Raises TypeError for a function that is not decorated.
+        """
+        given: object = task
+        if not isinstance(given, TaskWrapper):
+            message = f"add_task takes a function decorated with @task, not {given!r}"
+            raise TypeError(message)
+        job = task.to_job(**(params or {}))
+        job.pass_parent_results = pass_parent_results
+        return self.add_job(job, depends_on)
+
+    def submit_all(self, queue: JobQueue) -> list[str]:
+        """Submit, all or nothing, the jobs not submitted to `queue` before; the ids of all.
+
+        Raises CycleError, UnknownDependencyError, InvalidJobError; nothing was written then.
+        """
+        done = self._submitted.setdefault(queue.db_path, set())
+        new = [job for job in self.jobs if job.id not in done]
+        queue.submit_workflow(new, NewWorkflow(self.id, self.name))
+        done.update(job.id for job in new)
+        return [job.id for job in self.jobs]
+
+
+def parents_first(jobs: Sequence[Job]) -> list[Job]:
+    """Order jobs so that each stands after those of the same list that it waits for.
+
+    Raises CycleError, naming the circle.
+    """
+    by_id = {job.id: job for job in jobs}
+    place = {key: index for index, key in enumerate(by_id)}
+    if all(place.get(parent, -1) < place[job.id] for job in jobs for parent in job.dependencies):
+        return list(jobs)  # as written down: their order is their age
+    graph = TopologicalSorter(
+        {job.id: [parent for parent in job.dependencies if parent in by_id] for job in jobs}
+    )
+    try:
+        return [by_id[key] for key in graph.static_order()]
+    except GraphCycle as error:
+        circle = " waits for ".join(repr(by_id[key].name) for key in reversed(error.args[1]))
+        message = f"these jobs wait for each other: {circle}"
+        raise CycleError(message) from None
