@@ -46,7 +46,7 @@ CREATE TABLE job (
 CREATE INDEX job_ready ON job (queue_id, priority DESC, id) WHERE state = 'ready';
 CREATE INDEX job_scheduled ON job (due_at) WHERE state = 'scheduled';
 CREATE INDEX job_unsuccessful ON job (state, id)
- WHERE state IN ('failed', 'timeout', 'cancelled');
+  WHERE state IN ('failed', 'timeout', 'cancelled');
 CREATE INDEX job_workflow ON job (workflow_id) WHERE workflow_id IS NOT NULL;
 
 -- What a job is, written once.
@@ -71,9 +71,10 @@ CREATE TABLE job_spec (
 CREATE TABLE edge (
   parent_id  INTEGER NOT NULL REFERENCES job (id),
   child_id   INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+  place      INTEGER NOT NULL,             -- in the child's list of dependencies
   PRIMARY KEY (parent_id, child_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX edge_child ON edge (child_id);
+CREATE INDEX edge_child ON edge (child_id, place);
 
 -- A job that ended with more children than one transaction may touch: those still to be told.
 -- A child that is submitted later knows how its parent ended, and lies beyond `last_child`.
@@ -143,8 +144,9 @@ INSERT INTO queue (id, name) VALUES (1, 'default');
 -- The two tables of GigQ 0.5.1, for people who query by SQL.
 CREATE VIEW jobs AS
 SELECT j.uuid AS id, j.name, s.function_name, s.function_module, s.params, j.priority,
-       (SELECT coalesce(json_group_array(p.uuid), '[]')
-          FROM edge e JOIN job p ON p.id = e.parent_id WHERE e.child_id = j.id) AS dependencies,
+       (SELECT json_group_array(uuid) FROM (
+          SELECT p.uuid FROM edge e JOIN job p ON p.id = e.parent_id
+           WHERE e.child_id = j.id ORDER BY e.place)) AS dependencies,
        j.max_attempts, s.timeout / 1e6 AS timeout, s.description,
        CASE WHEN j.state IN ('ready', 'scheduled', 'blocked', 'paused', 'limited') THEN 'pending'
             WHEN j.state = 'claimed' THEN 'running' ELSE j.state END AS status,

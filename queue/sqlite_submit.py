@@ -35,7 +35,7 @@ class Submission:
         self._moves = moves
         self._queues = queues
         self._known: dict[str, tuple[int, str]] = {}  # uuid: key and state, of this call
-        self._edges: list[tuple[int, int]] = []
+        self._edges: list[tuple[int, int, int]] = []
 
     def add(self, jobs: Sequence[NewJob], workflow: NewWorkflow | None, now: int) -> None:
         """Insert jobs, what they are and whom they wait for. Raises as `Store.submit` does."""
@@ -119,9 +119,9 @@ class Submission:
     def _birth(self, job: NewJob, key: int) -> _Birth:
         """Look at the parents: unfinished, ended well, or failed before this job was born."""
         waiting_on, failed = 0, None
-        for uuid in dict.fromkeys(job.parents):
+        for place, uuid in enumerate(dict.fromkeys(job.parents)):
             parent, state = self._parent(job, uuid)
-            self._edges.append((parent, key))
+            self._edges.append((parent, key, place))
             if state in UNSUCCESSFUL and job.on_parent_failure == "cancel":
                 failed = failed or parent
             unfinished = state not in FINAL

@@ -24,7 +24,7 @@ INSERT INTO job_spec (job_id, kind, function_module, function_name, script, impo
                       job_directory, python, params, timeout, retry_delay, pass_parent_results,
                       parents, description)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-ADD_EDGE = "INSERT OR IGNORE INTO edge (parent_id, child_id) VALUES (?, ?)"
+ADD_EDGE = "INSERT INTO edge (parent_id, child_id, place) VALUES (?, ?, ?)"
 
 # Claiming. The head of each queue by the partial index; then the best of the heads.
 
@@ -60,7 +60,7 @@ SELECT EXISTS (SELECT 1 FROM job INDEXED BY job_ready WHERE state = 'ready')
 PARENT_RESULTS = """
 SELECT p.uuid, CASE WHEN p.state = 'completed' THEN x.result END
   FROM edge e JOIN job p ON p.id = e.parent_id LEFT JOIN execution x ON x.id = p.execution_id
- WHERE e.child_id = ? ORDER BY e.parent_id"""
+ WHERE e.child_id = ? ORDER BY e.place"""
 
 # Ending. The fence: the UPDATE names the execution and that it still holds the job.
 
@@ -176,7 +176,7 @@ JOBS = _JOB + " ORDER BY j.id DESC LIMIT ?"
 JOBS_IN = _JOB + " WHERE j.state IN ({}) ORDER BY j.id DESC LIMIT ?"
 PARENTS = """
 SELECT p.uuid, p.name, p.state FROM edge e JOIN job p ON p.id = e.parent_id
- WHERE e.child_id = ? ORDER BY e.parent_id"""
+ WHERE e.child_id = ? ORDER BY e.place"""
 EXECUTIONS = """
 SELECT x.id, x.attempt, w.name, x.started_at, x.ended_at, x.verdict, x.cause, x.result, x.error,
        x.traceback, x.stacks, x.output_log, x.output_start, x.output_end

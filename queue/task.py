@@ -59,7 +59,7 @@ def task(
 def task(
     function: Callable[P, R] | None = None,
     /,
-    **options: Any,  # noqa: ANN401
+    **options: Any,
 ) -> TaskWrapper[P, R] | Callable[[Callable[P, R]], TaskWrapper[P, R]]:
     """Make a function a task, with the options of Job: name, priority, max_attempts, timeout,
     description, retry_delay.

@@ -1,0 +1,5 @@
+"""Where users of GigQ import Job from."""
+
+from gigq.queue.job import Job
+
+__all__ = ["Job"]

@@ -1,0 +1,70 @@
+"""Messages between a supervisor and a worker process: JSON datagrams over a socket pair.
+
+Messages inform; nothing depends on one for safety. Neither side ever waits to send: a supervisor
+that is stopped must not stop its workers, nor the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+_LONGEST = 1 << 16
+_BUFFER = 1 << 20
+
+
+class Channel:
+    """One end of the pair."""
+
+    def __init__(self, end: socket.socket) -> None:
+        """Hold one end."""
+        end.setblocking(False)  # noqa: FBT003
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        self._socket = end
+        self.at_end = False  # the other side is gone
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """Make both ends."""
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(here), cls(there)
+
+    @classmethod
+    def inherited(cls, descriptor: int) -> Channel:
+        """Hold the end that was handed over at the spawn."""
+        os.set_inheritable(descriptor, False)  # noqa: FBT003
+        return cls(socket.socket(fileno=descriptor))
+
+    def fileno(self) -> int:
+        """Give the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Send a message unless that would mean waiting; tell whether it went."""
+        try:
+            self._socket.send(json.dumps(message).encode())
+        except OSError:
+            return False
+        return True
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Take all messages that have come; afterwards `at_end` tells whether more can come."""
+        messages = []
+        with suppress(BlockingIOError):
+            while True:
+                try:
+                    packet = self._socket.recv(_LONGEST)
+                except ConnectionResetError:
+                    packet = b""
+                if not packet:
+                    self.at_end = True
+                    break
+                messages.append(json.loads(packet))
+        return messages
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()

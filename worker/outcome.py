@@ -1,0 +1,130 @@
+"""Outcomes: what is recorded of an execution, for each way it can end."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from typing import TYPE_CHECKING
+
+from gigq.queue.records import Outcome
+from gigq.queue.states import Verdict
+
+if TYPE_CHECKING:
+    from gigq.queue.records import Claim, OpenExecution
+
+_OWN_MODULES = ("gigq.worker.", "gigq.queue.")
+_LONGEST_ERROR = 10_000  # characters
+_LONGEST_TRACEBACK = 50_000
+
+
+def completed(claim: Claim, result: str | None) -> Outcome:
+    """Give the outcome of a function that returned."""
+    return Outcome(claim.execution, claim.job, claim.queue_id, Verdict.COMPLETED, result)
+
+
+def raised(claim: Claim, error: BaseException, *, cause: str = "raised") -> Outcome:
+    """Give the outcome of a function that raised."""
+    text = str(error) if isinstance(error, Exception) else f"{type(error).__name__}: {error}"
+    return failed(claim, text or type(error).__name__, cause=cause, trace=trace_of(error))
+
+
+def failed(
+    claim: Claim, error: str, *, cause: str, trace: str | None = None, retry: bool = True
+) -> Outcome:
+    """Give the outcome of an attempt that failed, with the reason in words."""
+    return Outcome(
+        claim.execution,
+        claim.job,
+        claim.queue_id,
+        Verdict.FAILED,
+        error=_shortened(error, _LONGEST_ERROR),
+        cause=cause,
+        traceback=trace,
+        retry=retry,
+    )
+
+
+def released(claim: Claim) -> Outcome:
+    """Give back what was claimed and never begun."""
+    return Outcome(claim.execution, claim.job, claim.queue_id, Verdict.RELEASED)
+
+
+def timed_out(held: Claim | OpenExecution, timeout: int | None, stacks: str | None) -> Outcome:
+    """Give the outcome of an attempt that was stopped at its deadline (microseconds)."""
+    seconds = "?" if timeout is None else f"{timeout / 1_000_000:g}"
+    return Outcome(
+        held.execution,
+        held.job,
+        held.queue_id,
+        Verdict.TIMEOUT,
+        error=f"Job timed out after {seconds} seconds",
+        cause="deadline",
+        stacks=stacks or None,
+    )
+
+
+def stopped(held: Claim | OpenExecution) -> Outcome:
+    """Give the outcome of an attempt that was begun, then stopped by a shutdown."""
+    return Outcome(
+        held.execution,
+        held.job,
+        held.queue_id,
+        Verdict.STOPPED,
+        error="stopped by shutdown",
+        cause="shutdown",
+    )
+
+
+def lost(held: OpenExecution, status: int | None) -> Outcome:
+    """Give the outcome of an attempt whose worker died.
+
+    `status` is negative for a signal, else the exit code; None when nobody saw it.
+    """
+    return Outcome(
+        held.execution,
+        held.job,
+        held.queue_id,
+        Verdict.LOST,
+        error=f"worker died: {describe_exit(status)}",
+        cause=_exit_cause(status),
+    )
+
+
+def describe_exit(status: int | None) -> str:
+    """Say how a process ended."""
+    if status is None:
+        return "nobody saw how"
+    if status >= 0:
+        return f"exit code {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _exit_cause(status: int | None) -> str:
+    if status is None:
+        return "worker_died"
+    return f"signal:{-status}" if status < 0 else f"exit:{status}"
+
+
+def trace_of(error: BaseException) -> str:
+    """Format the traceback from the job's own code on."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith(
+        _OWN_MODULES
+    ):
+        frames = frames.tb_next
+    try:
+        lines = traceback.format_exception(type(error), error, frames)
+    except Exception as inner:  # noqa: BLE001 (any code may stand in a stranger's __str__)
+        lines = [f"{type(error).__name__} (its traceback cannot be shown: {inner!r})"]
+    return _shortened("".join(lines), _LONGEST_TRACEBACK)
+
+
+def _shortened(text: str, longest: int) -> str:
+    text = text.encode(errors="backslashreplace").decode()
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}\n… {len(text) - longest:,} characters left out …\n{text[-half:]}"

@@ -1,0 +1,119 @@
+"""All that a job started: finding it and ending it, wherever in the process tree it went.
+
+A child subreaper (prctl(2)) inherits the orphans below it instead of pid 1. Worker and supervisor
+are both: a double-forked grandchild in a session of its own stays below its worker, and reaches
+the supervisor when the worker has died.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PAUSE = 0.0005  # seconds between two looks at processes that are dying
+
+TREE_VARIABLE = "GIGQ_TREE"  # in the environment of each worker process and all it starts
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "prctl")
+
+
+def become_subreaper() -> None:
+    """Let orphans below this process become its children."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def signal_when_parent_dies(number: int) -> None:
+    """Ask for a signal at the death of the thread that started this process."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+
+
+def has_children() -> bool:
+    """Tell, with one system call, whether this process has any child, dead or alive."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def children() -> list[int]:
+    """List this process's children, the unreaped among them."""
+    try:
+        found: list[int] = []
+        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 (a hot look)
+            found += map(int, Path(f"/proc/self/task/{thread}/children").read_text().split())
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        import psutil  # noqa: PLC0415 (rarely needed, and slow to import)
+
+        return [child.pid for child in psutil.Process().children()]
+    return found
+
+
+def kill_children(spare: Callable[[int], bool] = lambda _: False) -> int:
+    """Send SIGKILL to each child that is not spared, and reap those that are dead already.
+
+    What those leave behind become children in turn: call it until it gives 0. Gives how many
+    were still there.
+    """
+    left = 0
+    for pid in children():
+        if spare(pid):
+            continue
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+            left += 1  # also where it was reaped: it may just have handed over its own children
+    return left
+
+
+def kill_all_children(patience: float) -> int:
+    """Kill and reap until no child is left; gives how many were left after `patience` seconds."""
+    give_up = time.monotonic() + patience
+    while (left := kill_children()) and time.monotonic() < give_up:
+        time.sleep(_PAUSE)
+    return left
+
+
+def tree_name(pid: int) -> str | None:
+    """Tell which worker process's tree a process belongs to, by its environment."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    for entry in environment.split(b"\0"):
+        name, _, value = entry.partition(b"=")
+        if name == TREE_VARIABLE.encode():
+            return value.decode(errors="replace")
+    return None
+
+
+def kill_tree(name: str) -> int:
+    """Kill what a dead worker process left when no supervisor was there to inherit it.
+
+    Gives how many processes were found.
+    """
+    import psutil  # noqa: PLC0415
+
+    found = 0
+    for pid in psutil.pids():
+        if pid != os.getpid() and tree_name(pid) == name:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                found += 1
+    return found

@@ -1,0 +1,142 @@
+"""Who runs what until when: one page of memory that a worker process and its supervisor share.
+
+The worker writes what it does, once for each phase of a job, without a system call; the supervisor
+reads it when it has to decide about a deadline. In the other direction stand the orders: stop
+between jobs, and which execution a SIGTERM is meant for.
+
+The page is a memfd, handed over at the spawn: nothing on a disk that could be full, nothing left
+behind when both are gone.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+_PAGE = 4096
+_ORDERS = struct.Struct("=qqq")  # stop, reason of the interruption, execution it is meant for
+_ORDERS_AT = 0
+_STATUS = struct.Struct("=qqqqqqH36sH256s")  # serial first
+_STATUS_AT = 64
+_SERIAL = struct.Struct("=q")
+_SERIAL_AT_END = _STATUS_AT + _STATUS.size
+_NAME_BYTES = 256
+
+
+class Phase(IntEnum):
+    """What a worker process is doing."""
+
+    IDLE = 0
+    RUNNING = 1
+    SETTLING = 2  # the job has ended and waits to be recorded: it must not be killed
+
+
+class Stop(IntEnum):
+    """What is asked of a worker process between two jobs."""
+
+    NO = 0
+    DRAIN = 1  # finish the job, claim no more, go
+    RENEW = 2  # the same, because its code or settings are old
+
+
+class Reason(IntEnum):
+    """Why a job is interrupted."""
+
+    NONE = 0
+    DEADLINE = 1
+    SHUTDOWN = 2
+
+
+class Status(NamedTuple):
+    """What a worker process does at one moment. Times are nanoseconds of the monotonic clock."""
+
+    phase: Phase = Phase.IDLE
+    execution: int = 0
+    begun_at: int = 0
+    deadline: int = 0  # 0: none
+    output_start: int = 0
+    uuid: str = ""
+    name: str = ""
+
+
+class Slot:
+    """The shared page. One side writes the status, the other the orders."""
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        """Make a page, or map the one behind an inherited descriptor."""
+        if descriptor is None:
+            descriptor = os.memfd_create("gigq-slot")
+            os.ftruncate(descriptor, _PAGE)
+        self.descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, _PAGE)
+        self._serial = 0
+
+    # The worker's side
+
+    def write(self, status: Status) -> None:
+        """Say what is being done."""
+        # A reader that sees the same serial behind and before the rest has seen one status whole:
+        # the serial is written first and last, and read last and first.
+        self._serial += 1
+        uuid, name = status.uuid.encode(), status.name.encode()[:_NAME_BYTES]
+        _STATUS.pack_into(
+            self._memory,
+            _STATUS_AT,
+            self._serial,
+            status.phase,
+            status.execution,
+            status.begun_at,
+            status.deadline,
+            status.output_start,
+            len(uuid),
+            uuid,
+            len(name),
+            name,
+        )
+        _SERIAL.pack_into(self._memory, _SERIAL_AT_END, self._serial)
+
+    def stop(self) -> Stop:
+        """Read what is asked for between jobs."""
+        return Stop(self._memory[_ORDERS_AT])
+
+    def interruption_of(self, execution: int) -> Reason:
+        """Why this execution, and no other, is to be interrupted."""
+        _, reason, meant = _ORDERS.unpack_from(self._memory, _ORDERS_AT)
+        return Reason(reason) if meant == execution else Reason.NONE
+
+    # The supervisor's side
+
+    def read(self) -> Status | None:
+        """Tell what is being done; None in the instant in which that changes."""
+        (behind,) = _SERIAL.unpack_from(self._memory, _SERIAL_AT_END)
+        _, phase, execution, begun, deadline, output, uuid_length, uuid, name_length, name = (
+            _STATUS.unpack_from(self._memory, _STATUS_AT)
+        )
+        (before,) = _SERIAL.unpack_from(self._memory, _STATUS_AT)
+        if behind != before:
+            return None
+        return Status(
+            Phase(phase),
+            execution,
+            begun,
+            deadline,
+            output,
+            uuid[:uuid_length].decode(errors="replace"),
+            name[:name_length].decode(errors="replace"),
+        )
+
+    def order_stop(self, stop: Stop) -> None:
+        """Ask for a stop between jobs."""
+        self._memory[_ORDERS_AT] = stop
+
+    def order_interruption(self, execution: int, reason: Reason) -> None:
+        """Say which execution the next SIGTERM is meant for, and why."""
+        _ORDERS.pack_into(self._memory, _ORDERS_AT, self._memory[_ORDERS_AT], reason, execution)
+
+    def close(self) -> None:
+        """Unmap the page and let go of its descriptor."""
+        self._memory.close()
+        os.close(self.descriptor)

@@ -1,0 +1,247 @@
+"""The in-process `Worker`: runs jobs in the threads of the program that made it.
+
+It changes nothing process-wide, so its deadlines are as good as Python's asynchronous exceptions;
+hard deadlines need `gigqd` or `gigq worker`. While a job overruns, its claim is kept: nobody else
+runs it as long as this process lives.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gigq.queue import clock
+from gigq.queue.errors import InvalidJobError
+from gigq.queue.identity import own_identity
+from gigq.queue.main_guard import refuse_while_loading
+from gigq.queue.service_lock import service_holder
+from gigq.queue.sqlite_store import SqliteStore, exists
+from gigq.queue.states import Verdict
+from gigq.worker import attempt
+from gigq.worker import outcome as outcomes
+from gigq.worker.reclaim import reclaim_dead
+from gigq.worker.resolve import Loader
+from gigq.worker.time_limit import DeadlinePassed, ThreadTimeLimit
+from gigq.worker.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from gigq.queue.records import Claim, Outcome
+
+_log = logging.getLogger("gigq.worker")
+
+
+class Worker:
+    """Runs jobs of one database in this process.
+
+    Args:
+        db_path: The database; it need not exist yet.
+        worker_id: A name; one is made up otherwise.
+        polling_interval: Seconds between looks when nothing wakes it.
+        concurrency: Threads of `start`, their names `{worker_id}-{n}`.
+
+    Raises:
+        ValueError: `concurrency` is less than 1.
+
+    Example:
+        >>> worker = Worker("gigq.db")
+        >>> worker.process_one()
+        False
+        >>> worker.close()
+
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str],
+        worker_id: str | None = None,
+        polling_interval: float = 5,
+        concurrency: int = 1,
+    ) -> None:
+        """Name the database; nothing is opened yet."""
+        refuse_while_loading("Worker")
+        if concurrency < 1:
+            message = f"concurrency has to be at least 1; this is {concurrency!r}"
+            raise InvalidJobError(message)
+        self.db_path = str(Path(db_path).absolute())
+        self.worker_id = worker_id or f"worker-{uuid.uuid4()}"
+        self.polling_interval = polling_interval
+        self.concurrency = concurrency
+        self.running = False
+        self._lane = _Lane(Path(self.db_path), self.worker_id)
+        self._lanes: list[_Lane] = []
+
+    @property
+    def current_job_id(self) -> str | None:
+        """The job that is being run, None between jobs; with several threads, one of theirs."""
+        lanes = [self._lane, *self._lanes]
+        return next((lane.current_job_id for lane in lanes if lane.current_job_id), None)
+
+    def process_one(self) -> bool:
+        """Run one job in this thread and store its outcome; False when none is ready."""
+        return self._lane.process_one()
+
+    def start(self) -> None:
+        """Run jobs until `stop`; in the main thread SIGINT and SIGTERM stop it too.
+
+        A job that is running then is finished first: each is either finished or pending after.
+        """
+        self.running = True
+        with self._stopped_by_signals():
+            if self.concurrency == 1:
+                self._run(self._lane)
+                return
+            self._lanes = [
+                _Lane(Path(self.db_path), f"{self.worker_id}-{number}")
+                for number in range(self.concurrency)
+            ]
+            threads = [
+                threading.Thread(target=self._run_and_close, args=(lane,), name=lane.name)
+                for lane in self._lanes
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self._lanes = []
+
+    def stop(self) -> None:
+        """Let `start` return after the jobs that are running; from any thread."""
+        self.running = False
+        for lane in (self._lane, *self._lanes):
+            lane.wake()
+
+    def close(self) -> None:
+        """Say goodbye to the database."""
+        self._lane.close()
+
+    def _run(self, lane: _Lane) -> None:
+        while self.running:
+            if not lane.process_one() and self.running:
+                lane.wait(self.polling_interval)
+
+    def _run_and_close(self, lane: _Lane) -> None:
+        try:
+            self._run(lane)
+        finally:
+            lane.close()
+
+    @contextmanager
+    def _stopped_by_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(*_: object) -> None:
+            self.stop()
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Lane:
+    """One registered life in one thread."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.name = name
+        self.current_job_id: str | None = None
+        self._path = path
+        self._loader = Loader(swap_path=False)
+        self._store: SqliteStore | None = None
+        self._worker = 0
+        self._wakeup: Wakeup | None = None
+        self._woken = threading.Event()
+
+    def process_one(self) -> bool:
+        refuse_while_loading("Worker.process_one")
+        store = self._open()
+        if store is None:
+            return False
+        if self._wakeup is not None:
+            self._wakeup.silence()
+        claims = store.settle(self._worker, (), claim=1).claims
+        if not claims and service_holder(store.companions) is None and reclaim_dead(store):
+            claims = store.settle(self._worker, (), claim=1).claims
+        if not claims:
+            return False
+        self._process(store, claims[0])
+        return True
+
+    def _process(self, store: SqliteStore, claim: Claim) -> None:
+        if claim.max_attempts == 1:
+            store.begin(claim.execution)
+        self.current_job_id = claim.uuid
+        try:
+            outcome = self._attempt(store, claim)
+        except KeyboardInterrupt:
+            store.settle(self._worker, [outcomes.stopped(claim)])
+            raise
+        finally:
+            self.current_job_id = None
+        settled = store.settle(self._worker, [outcome])
+        if settled.dropped:
+            _log.error("claim of job %s was lost; its outcome was dropped", claim.uuid)
+        if settled.more and self._wakeup is not None:
+            self._wakeup.ring_next()
+        if outcome.verdict is not Verdict.COMPLETED:
+            _log.error("job %s (%s): %s", claim.uuid, claim.name, outcome.error)
+
+    def _attempt(self, store: SqliteStore, claim: Claim) -> Outcome:
+        seconds = None if claim.timeout is None else claim.timeout / clock.MICROSECONDS
+        limit = ThreadTimeLimit(seconds)
+        outcome = None
+        try:
+            with limit:
+                outcome = attempt.run(claim, self._loader, store.parent_results)
+        except DeadlinePassed:  # delivered on the last step out of the block
+            pass
+        if limit.passed or outcome is None:
+            return outcomes.timed_out(claim, claim.timeout, None)
+        return outcome
+
+    def _open(self) -> SqliteStore | None:
+        if self._store is None and exists(self._path):
+            self._store = SqliteStore(self._path, durable=False, create=False)
+            self._worker = self._store.register(self.name, own_identity())
+        return self._store
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a ring, a due job, or so many seconds."""
+        store = self._open()
+        if store is None:
+            self._woken.wait(seconds)
+            return
+        if self._wakeup is None:
+            self._wakeup = Wakeup(store.companions.doorbell)
+            return  # rings from before were not heard: look once more
+        glance = store.glance()
+        if glance.ready:
+            return
+        if glance.next_due is not None:
+            seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
+        self._wakeup.wait(seconds)
+
+    def wake(self) -> None:
+        self._woken.set()
+        if self._wakeup is not None:
+            self._wakeup.wake()
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.retire(self._worker, outcomes.stopped)
+            self._store.close()
+            self._store = None
+        if self._wakeup is not None:
+            self._wakeup.close()
+            self._wakeup = None
