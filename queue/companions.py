@@ -4,7 +4,6 @@
     checkpoint.lock  held by whoever moves the write-ahead log into the database
     doorbell         a FIFO: a byte wakes one waiting worker
     output/          what jobs printed
-    slots/           what each worker process runs until when
 
 The folder takes the database's permissions, so that whoever may submit may also ring.
 """
@@ -32,7 +31,6 @@ class Companions:
         self.checkpoint_lock = self.folder / "checkpoint.lock"
         self.doorbell = self.folder / "doorbell"
         self.output = self.folder / "output"
-        self.slots = self.folder / "slots"
         self._database = database
 
     def create(self) -> None:
@@ -42,7 +40,7 @@ class Companions:
         """
         mode = stat.S_IMODE(os.stat(self._database).st_mode)  # noqa: PTH116
         folder_mode = mode | (mode & 0o444) >> _READ_TO_SEARCH
-        for folder in (self.folder, self.output, self.slots):
+        for folder in (self.folder, self.output):
             _make(folder, folder_mode)
         with suppress(FileExistsError):
             os.mkfifo(self.doorbell)

@@ -130,6 +130,7 @@ class OpenExecution(NamedTuple):
     name: str
     attempt: int
     max_attempts: int
+    timeout: int | None
     started_at: int
 
 

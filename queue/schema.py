@@ -56,7 +56,7 @@ CREATE TABLE job_spec (
   function_module      TEXT NOT NULL,
   function_name        TEXT NOT NULL,
   script               TEXT,              -- the file of a function that lives in __main__
-  import_root          TEXT NOT NULL,     -- the folder its module was imported from; '' if installed
+  import_root          TEXT NOT NULL,     -- the folder of its modules; '' where installed
   directory            TEXT NOT NULL,     -- where it was submitted
   job_directory        TEXT,              -- where it asks to run
   python               TEXT NOT NULL,     -- the interpreter that submitted it

@@ -149,8 +149,10 @@ OPEN_WORKERS = """
 SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks
   FROM worker INDEXED BY worker_open WHERE ended_at IS NULL ORDER BY id"""
 OPEN_EXECUTIONS = """
-SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, x.started_at
+SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.timeout,
+       x.started_at
   FROM execution x INDEXED BY execution_open JOIN job j ON j.id = x.job_id
+  JOIN job_spec s ON s.job_id = j.id
  WHERE x.worker_id = ? AND x.verdict IS NULL ORDER BY x.id"""
 
 # Counters

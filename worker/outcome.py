@@ -44,9 +44,9 @@ def failed(
     )
 
 
-def released(claim: Claim) -> Outcome:
+def released(held: Claim | OpenExecution) -> Outcome:
     """Give back what was claimed and never begun."""
-    return Outcome(claim.execution, claim.job, claim.queue_id, Verdict.RELEASED)
+    return Outcome(held.execution, held.job, held.queue_id, Verdict.RELEASED)
 
 
 def timed_out(held: Claim | OpenExecution, timeout: int | None, stacks: str | None) -> Outcome:

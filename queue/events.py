@@ -1,0 +1,84 @@
+"""The events that the service logs: each name once, with what it means and what it carries.
+
+Every event also has `timestamp` (UTC), `level`, `event`, `pid` and `version`. Those of a job carry
+`job_id`, `job_name`, `execution`, `attempt`, `max_attempts` and `worker`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gigq.queue.states import Verdict
+
+
+class Event(NamedTuple):
+    """What an event means, its level, and its own fields."""
+
+    meaning: str
+    level: str = "info"
+    fields: tuple[str, ...] = ()
+
+
+JOB = ("job_id", "job_name", "execution", "attempt", "max_attempts", "worker")
+JOB_ENDED = (*JOB, "duration", "error")
+
+EVENTS = {
+    "service_started": Event(
+        "gigqd serves a database", fields=("database", "workers", "configuration")
+    ),
+    "service_draining": Event("no more claims; running jobs are finished", fields=("seconds",)),
+    "service_stopping": Event("running jobs are stopped now", "warning"),
+    "service_stopped": Event("all workers are gone"),
+    "worker_ready": Event("a worker process takes jobs", fields=("worker", "worker_pid")),
+    "worker_exited": Event(
+        "a worker process went as it was told", fields=("worker", "worker_pid", "status")
+    ),
+    "worker_lost": Event("a worker process died", "error", ("worker", "worker_pid", "status")),
+    "worker_start_failed": Event(
+        "a worker process ended before it was ready; it is tried again later",
+        "error",
+        ("worker", "worker_pid", "status", "error", "next_try"),
+    ),
+    "worker_refused": Event(
+        "a worker process has another version of gigq", "error", ("worker", "error")
+    ),
+    "workers_scaled": Event("the wanted number of workers changed", fields=("workers", "before")),
+    "workers_renewed": Event(
+        "workers are replaced between jobs", fields=("reason", "path", "workers")
+    ),
+    "configuration_reloaded": Event("the changed file is in force", fields=("configuration",)),
+    "configuration_refused": Event(
+        "the changed file is invalid; what was in force stays", "error", ("error",)
+    ),
+    "job_started": Event("an attempt begins", "info", JOB),
+    "job_completed": Event("an attempt returned; its result is stored next", "info", JOB_ENDED),
+    "job_failed": Event("the job's code raised, or could not be loaded", "error", JOB_ENDED),
+    "job_timed_out": Event("an attempt was stopped at its deadline", "error", JOB_ENDED),
+    "job_stopped": Event("an attempt was stopped by a shutdown", "warning", JOB_ENDED),
+    "job_reclaimed": Event("what a dead worker held was taken back", "warning", JOB_ENDED),
+    "job_left_processes": Event(
+        "processes that a job had started were ended with it", "warning", ("job_id", "alive")
+    ),
+    "job_output": Event("a line that a job printed", fields=("job_name", "line")),
+    "jobs_completed": Event("successes that were too many to be told singly", fields=("count",)),
+    "claim_lost": Event(
+        "an outcome was dropped, because its claim had been taken back",
+        "error",
+        ("job", "execution", "worker"),
+    ),
+    "store_waiting": Event(
+        "the database cannot be used now; it is tried again", "warning", ("error",)
+    ),
+    "watch_failed": Event(
+        "files cannot be watched for changes; they are looked at each 30 s", "warning", ("error",)
+    ),
+}
+
+ENDED = {
+    Verdict.COMPLETED: "job_completed",
+    Verdict.FAILED: "job_failed",
+    Verdict.TIMEOUT: "job_timed_out",
+    Verdict.STOPPED: "job_stopped",
+    Verdict.LOST: "job_reclaimed",
+    Verdict.RELEASED: "job_reclaimed",
+}

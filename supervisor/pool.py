@@ -1,0 +1,208 @@
+"""The worker processes of one service: as many as are wanted, replaced when they go.
+
+What is wanted (how many, with which settings) is kept apart from what there is; `fill` and
+`trim` bring the one nearer to the other, and are called as often as one likes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from gigq.supervisor.restart_policy import restart_delay
+from gigq.worker.child import Child, ChildState
+from gigq.worker.orders import Orders
+from gigq.worker.slot import Phase, Reason, Stop
+
+if TYPE_CHECKING:
+    from gigq.queue.companions import Companions
+    from gigq.queue.settings import Settings
+    from gigq.supervisor.log import Log
+
+_SECOND = 1_000_000_000
+
+
+class Pool:
+    """The children, and how many there should be."""
+
+    def __init__(
+        self, settings: Settings, companions: Companions, log: Log, *, count: int | None = None
+    ) -> None:
+        """Begin empty; `fill` spawns. `count` stands above the settings' number."""
+        self.children: list[Child] = []
+        self.names: frozenset[str] = frozenset()  # replaced, never changed: other threads read it
+        self._settings = settings
+        self._environment = settings.worker_environment()
+        self._companions = companions
+        self._log = log
+        self._database = settings.database
+        self._count = count
+        self._wanted = self._count_of(settings)
+        self._failed_starts: dict[int, int] = {}
+        self._not_before: dict[int, int] = {}
+        self._host = socket.gethostname().partition(".")[0]
+
+    @property
+    def wanted(self) -> int:
+        """How many workers there should be."""
+        return self._wanted
+
+    # Bringing what there is nearer to what is wanted
+
+    def fill(self) -> list[Child]:
+        """Spawn those that are missing and due; gives the new ones."""
+        staying = {child.number for child in self.children if child.stop is Stop.NO}
+        now = time.monotonic_ns()
+        new = []
+        for number in range(1, self._wanted + 1):
+            if number not in staying and self._not_before.get(number, 0) <= now:
+                child = self._spawn(number)
+                if child is not None:
+                    new.append(child)
+        return new
+
+    def trim(self) -> None:
+        """Let those go that are too many: idle ones first, then the youngest."""
+        staying = [child for child in self.children if child.stop is Stop.NO]
+        staying.sort(key=lambda child: (child.is_idle, child.number))
+        surplus = len(staying) - self._wanted
+        for child in staying[len(staying) - surplus :] if surplus > 0 else ():
+            child.order(Stop.DRAIN)
+        for child in staying:
+            # Numbers above the count are free again once the lower ones are taken.
+            if child.stop is Stop.NO and child.number > self._wanted:
+                child.number = self._free_number()
+
+    def _free_number(self) -> int:
+        taken = {child.number for child in self.children if child.stop is Stop.NO}
+        return next(number for number in range(1, len(taken) + 2) if number not in taken)
+
+    def scale(self, count: int) -> None:
+        """Want so many workers from now on."""
+        if count != self._wanted:
+            self._log.event("workers_scaled", workers=count, before=self._wanted)
+            self._wanted = count
+            self.trim()
+
+    def drain(self) -> None:
+        """Want none, and let each finish its job."""
+        self._wanted = 0
+        for child in self.children:
+            child.order(Stop.DRAIN)
+
+    def renew(self, children: list[Child], reason: str, path: str | None = None) -> None:
+        """Replace these between two jobs."""
+        old = [child for child in children if child.stop is Stop.NO]
+        if old:
+            self._log.event("workers_renewed", reason=reason, path=path, workers=len(old))
+        for child in old:
+            child.order(Stop.RENEW)
+
+    def use(self, settings: Settings) -> None:
+        """Spawn from now on with these settings; renew the workers that need it."""
+        before, self._settings = self._settings, settings
+        environment, self._environment = self._environment, settings.worker_environment()
+        old, new = before.workers, settings.workers
+        same = (old.python, old.pythonpath, old.directory, old.reload, old.kill_grace) == (
+            (new.python, new.pythonpath, new.directory, new.reload, new.kill_grace)
+        )
+        if not same or environment != self._environment:
+            self._not_before.clear()
+            self.renew(self.children, "settings")
+        self.scale(self._count_of(settings))
+
+    def _count_of(self, settings: Settings) -> int:
+        return settings.worker_count() if self._count is None else self._count
+
+    # One child
+
+    def _spawn(self, number: int) -> Child | None:
+        workers = self._settings.workers
+        name = f"{self._host}.{number}.{secrets.token_hex(4)}"
+        orders = Orders(
+            database=self._database,
+            name=name,
+            supervisor=os.getpid(),
+            log=f"{name}.log",
+            pythonpath=tuple(workers.pythonpath),
+            directory=workers.directory,
+            kill_grace=workers.kill_grace,
+            reload=workers.reload,
+        )
+        python = workers.python or sys.executable
+        self.names |= {name}  # before it lives: a survey must never take it for a stranger
+        try:
+            child = Child(
+                number, orders, python, self._environment, self._companions.output / orders.log
+            )
+        except OSError as error:
+            self.names -= {name}
+            self._failed(number, None, None, f"{python} cannot be started: {error.strerror}")
+            return None
+        self.children.append(child)
+        return child
+
+    def is_ready(self, child: Child) -> None:
+        """Note that a child became ready: the next start is not a retry."""
+        self._failed_starts.pop(child.number, None)
+        self._log.event("worker_ready", worker=child.name, worker_pid=child.pid)
+
+    def remove(self, child: Child, *, was_ready: bool) -> None:
+        """Forget a child that was reaped and whose tree is gone; say how it went."""
+        self.children.remove(child)
+        told = {"worker": child.name, "worker_pid": child.pid, "status": child.exit_status}
+        if not was_ready and child.stop is Stop.NO:
+            self._failed(child.number, child.pid, child.exit_status, child.last_words())
+        elif child.exit_status == 0 or child.renews:
+            self._log.event("worker_exited", **told)
+        else:
+            self._log.event("worker_lost", **told)
+
+    def release_name(self, child: Child) -> None:
+        """Let a survey judge what this child may have left in the store."""
+        self.names -= {child.name}
+
+    def _failed(self, number: int, pid: int | None, status: int | None, error: str) -> None:
+        failures = self._failed_starts[number] = self._failed_starts.get(number, 0) + 1
+        delay = restart_delay(failures)
+        self._not_before[number] = time.monotonic_ns() + int(delay * _SECOND)
+        self._log.event(
+            "worker_start_failed",
+            worker=f"{self._host}.{number}",
+            worker_pid=pid,
+            status=status,
+            error=error,
+            next_try=round(delay, 1),
+        )
+
+    # All children
+
+    def next_look(self) -> int:
+        """When something is due for a child or a start, in monotonic nanoseconds."""
+        looks = [child.next_look() for child in self.children]
+        looks += [when for number, when in self._not_before.items() if number <= self._wanted]
+        return min(looks, default=1 << 62)
+
+    def advance(self) -> None:
+        """Let each child do what is due."""
+        for child in self.children:
+            child.advance()
+
+    def interrupt(self) -> None:
+        """Interrupt all jobs, because the service stops."""
+        for child in self.children:
+            child.interrupt(Reason.SHUTDOWN)
+
+    def kill(self) -> None:
+        """Kill all children that are left."""
+        for child in self.children:
+            if child.state is not ChildState.EXITED:
+                child.kill()
+
+    def busy(self) -> int:
+        """Count the children that run or settle a job."""
+        return sum(child.status().phase is not Phase.IDLE for child in self.children)

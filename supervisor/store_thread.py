@@ -1,0 +1,88 @@
+"""The supervisor's work on the database, in a thread of its own.
+
+A lock held by an outsider, or a checkpoint, may take seconds; a deadline on the main thread must
+not wait for it. Tasks are done in order; what they give is handed to the main thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from gigq.queue.errors import StoreBusyError
+from gigq.queue.sqlite_store import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Task = "Callable[[SqliteStore], Any]"
+_PAUSE = 0.5  # seconds between tries when the database cannot be used
+
+
+class StoreThread:
+    """Does tasks on the store."""
+
+    def __init__(self, database: Path, wake: Callable[[], None]) -> None:
+        """Start it; `wake` is called from it when a result is there."""
+        self._database = database
+        self._wake = wake
+        self._tasks: queue.SimpleQueue[
+            tuple[Callable[[SqliteStore], Any], Callable[[Any], None]] | None
+        ] = queue.SimpleQueue()
+        self._results: deque[Callable[[], None]] = deque()
+        self._ended = threading.Event()
+        self.pending = 0  # tasks whose results the main thread has not taken
+        self.on_trouble: Callable[[str], None] = lambda _: None  # called by the main thread
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread.start()
+
+    def do(self, task: Callable[[SqliteStore], Any], then: Callable[[Any], None]) -> None:
+        """Let `task` be done in the thread, and `then` with its result by `take_results`."""
+        self.pending += 1
+        self._tasks.put((task, then))
+
+    def take_results(self) -> None:
+        """Call, on the main thread, what is to happen with results that have come."""
+        while self._results:
+            self._results.popleft()()
+
+    def _run(self) -> None:
+        store = SqliteStore(self._database, durable=False, create=False)
+        try:
+            while (item := self._tasks.get()) is not None:
+                task, then = item
+                self._deliver(then, self._insist(store, task))
+        finally:
+            store.close()
+
+    def _insist(self, store: SqliteStore, task: Callable[[SqliteStore], Any]) -> Any:  # noqa: ANN401
+        """Try until it works: what is to be recorded must be, and a full disk may get room."""
+        told = False
+        while True:
+            try:
+                return task(store)
+            except (StoreBusyError, sqlite3.OperationalError) as error:
+                if not told:
+                    text, told = str(error), True
+                    self._results.append(lambda: self.on_trouble(text))  # noqa: B023 (made once)
+                    self._wake()
+            if self._ended.wait(_PAUSE):
+                return None
+
+    def _deliver(self, then: Callable[[Any], None], result: Any) -> None:  # noqa: ANN401
+        def take() -> None:
+            self.pending -= 1
+            then(result)
+
+        self._results.append(take)
+        self._wake()
+
+    def close(self, patience: float) -> None:
+        """Do what is left, within `patience` seconds, and end."""
+        self._tasks.put(None)
+        self._thread.join(patience)
+        self._ended.set()

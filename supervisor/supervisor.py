@@ -1,0 +1,384 @@
+"""The service: spawns workers, watches them, kills what runs too long, takes back, reports.
+
+`run` reads from top to bottom; `_turn` is one turn of the loop. Deadlines, kills and reaping happen
+on the main thread and never wait for the database; what is to be decided there goes to the store
+thread, and only after the worker and all it started are seen dead.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import selectors
+import signal
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gigq.queue.doorbell import ring
+from gigq.queue.errors import SettingsError
+from gigq.queue.events import ENDED, EVENTS
+from gigq.queue.settings import Settings, read_settings
+from gigq.supervisor.file_watch import FileWatch
+from gigq.supervisor.output_stream import OutputStream
+from gigq.supervisor.pool import Pool
+from gigq.supervisor.store_thread import StoreThread
+from gigq.version import __version__
+from gigq.worker.child import Child, ChildState
+from gigq.worker.process_tree import become_subreaper, kill_children
+from gigq.worker.reclaim import reclaim_dead
+from gigq.worker.service_worker import TICK
+
+if TYPE_CHECKING:
+    from gigq.queue.companions import Companions
+    from gigq.queue.sqlite_store import SqliteStore
+    from gigq.supervisor.log import Log
+    from gigq.worker.reclaim import Reclaimed
+
+_SECOND = 1_000_000_000
+_SURVEY = 1.0  # seconds between looks for workers that died without a supervisor
+_LOOK_AT_FILES = 30.0  # seconds; the net under watchdog
+_STREAM = 0.1  # seconds between looks at what running jobs print
+_SWEEP = 0.001  # seconds between looks while a dead worker's processes die
+_LAST_RECORDS = 10.0  # seconds for the database to take what is left at the end
+_KILL_AFTER = 5.0  # seconds after kill_grace before a stopping service kills whatever is left
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+class Supervisor:
+    """One service on one database."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        configuration: Path | None,
+        companions: Companions,
+        log: Log,
+        *,
+        count: int | None = None,
+    ) -> None:
+        """Prepare. `count` is the number of workers when the command line asked for one."""
+        self._settings = settings
+        self._configuration = configuration
+        self._companions = companions
+        self._log = log
+        self._pool = Pool(settings, companions, log, count=count)
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain_wake)
+        self._store = StoreThread(Path(settings.database), self._wake)
+        self._store.on_trouble = lambda error: log.event("store_waiting", error=error)
+        self._watch = FileWatch(self._file_changed)
+        self._changed: deque[str] = deque()
+        self._signals: deque[int] = deque()
+        self._ready: set[str] = set()
+        self._dying: list[Child] = []  # reaped; what they started may still live
+        self._streams: dict[str, OutputStream] = {}
+        self._code: dict[str, set[str]] = {}  # worker's name: its project files
+        self._digest = self._read_digest()
+        self._draining_until: int | None = None
+        self._killing_at: int | None = None
+        self._next_survey = 0
+        self._next_stream = 0
+        self._next_file_look = 0
+        self._surveying = False
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        self._prepare_process()
+        self._log.event(
+            "service_started",
+            database=self._settings.database,
+            workers=self._pool.wanted,
+            configuration=self._configuration,
+        )
+        self._watch_files([str(self._configuration)] if self._configuration else [])
+        while self._draining_until is None or self._pool.children or self._dying:
+            self._turn()
+        self._finish()
+
+    def _turn(self) -> None:
+        """Wait for the next thing to happen, and do what is due."""
+        for child in self._pool.fill():
+            self._welcome(child)
+        for key, _ in self._selector.select(self._patience()):
+            key.data()
+        self._store.take_results()
+        self._take_signals()
+        self._pool.advance()
+        self._sweep()
+        self._follow_files()
+        self._stream_output()
+        self._survey()
+        self._stop_in_time()
+
+    def _patience(self) -> float:
+        now = time.monotonic_ns()
+        due = min(self._pool.next_look(), now + int(TICK * _SECOND))
+        if self._streams and self._pool.busy():
+            due = min(due, now + int(_STREAM * _SECOND))
+        if self._dying:
+            due = min(due, now + int(_SWEEP * _SECOND))
+        return max(0, due - now) / _SECOND
+
+    # The process
+
+    def _prepare_process(self) -> None:
+        become_subreaper()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, exit codes would read 0
+        signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda received, _: self._signals.append(received))
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # full: it is about to wake anyway
+            os.write(self._wake_writer, b"\0")
+
+    def _drain_wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._wake_reader, 4096)
+
+    def _take_signals(self) -> None:
+        while self._signals:
+            received = self._signals.popleft()
+            again = received == signal.SIGINT and self._draining_until is not None
+            if received == signal.SIGHUP:
+                self._reload()
+            elif received == signal.SIGQUIT or again:
+                self._stop_now()
+            else:
+                self._drain()
+
+    # Children
+
+    def _welcome(self, child: Child) -> None:
+        listen = functools.partial(self._hear, child)
+        self._selector.register(child.channel, selectors.EVENT_READ, listen)
+        self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._mourn(child))
+        self._streams[child.name] = OutputStream(child)
+
+    def _hear(self, child: Child) -> None:
+        """Take a child's messages."""
+        for message in child.receive():
+            event = message.pop("event")
+            if event == "ready":
+                self._greet(child, message["version"], message["python"])
+            elif event == "files":
+                self._code[child.name] = set(message["paths"])
+                self._watch_files(message["paths"])
+            elif event in EVENTS:
+                output = message.pop("output", None)
+                if output is not None and child.name in self._streams:
+                    start, end = output
+                    self._streams[child.name].ended(start, end, message["job_name"])
+                    self._show_output(child.name)
+                self._log.event(event, **message, worker=child.name)
+        if child.channel.at_end and child.channel.fileno() in self._selector.get_map():
+            self._selector.unregister(child.channel)
+
+    def _greet(self, child: Child, version: str, python: str) -> None:
+        if version != __version__:
+            error = f"{python} has gigqd {version}, the service is {__version__}; install the same"
+            self._log.event("worker_refused", worker=child.name, error=error)
+            child.kill()
+            return
+        self._ready.add(child.name)
+        self._pool.is_ready(child)
+
+    def _mourn(self, child: Child) -> None:
+        """Reap a child that has ended; its tree is swept before anything else."""
+        self._hear(child)
+        self._selector.unregister(child.pidfd)
+        if child.channel.fileno() in self._selector.get_map():
+            self._selector.unregister(child.channel)
+        child.reap()
+        self._show_output(child.name)
+        self._dying.append(child)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Kill what dead workers left: it has become this process's child, and no worker is it."""
+        if not self._dying:
+            return
+        known = {child.pid for child in self._pool.children if child.state is not ChildState.EXITED}
+        left = kill_children(known.__contains__)
+        if left:
+            return
+        for child in self._dying:
+            self._bury(child)
+        self._dying.clear()
+
+    def _bury(self, child: Child) -> None:
+        """Nothing of it lives any more: take back what it held, and forget it."""
+        self._pool.remove(child, was_ready=child.name in self._ready)
+        self._ready.discard(child.name)
+        self._code.pop(child.name, None)
+        self._streams.pop(child.name).close()
+        if child.worker is None:
+            self._forget(child)
+        else:
+            worker = child.worker
+            self._store.do(
+                lambda store: store.retire(worker, child.judge),
+                lambda reclaimed: self._reclaimed(reclaimed, child),
+            )
+
+    def _reclaimed(self, reclaimed: list[Reclaimed] | None, child: Child) -> None:
+        self._tell_reclaimed(reclaimed or [], child.name)
+        self._forget(child)
+
+    def _forget(self, child: Child) -> None:
+        self._pool.release_name(child)
+        child.close()
+
+    def _tell_reclaimed(self, reclaimed: list[Reclaimed], worker: str | None) -> None:
+        for held, outcome in reclaimed:
+            self._log.event(
+                ENDED[outcome.verdict],
+                job_id=held.uuid,
+                job_name=held.name,
+                execution=held.execution,
+                attempt=held.attempt,
+                max_attempts=held.max_attempts,
+                worker=worker,
+                error=outcome.error or "it had not begun",
+            )
+        if reclaimed:
+            ring(self._companions.doorbell)
+
+    # Workers of nobody
+
+    def _survey(self) -> None:
+        """Look for workers of this machine that died while nobody watched them."""
+        now = time.monotonic_ns()
+        if now < self._next_survey or self._surveying:
+            return
+        self._next_survey = now + int(_SURVEY * _SECOND)
+        self._surveying = True
+        self._store.do(self._reclaim_strangers, self._surveyed)
+
+    def _reclaim_strangers(self, store: SqliteStore) -> list[Reclaimed]:
+        return reclaim_dead(store, spare=_Names(self._pool))
+
+    def _surveyed(self, reclaimed: list[Reclaimed] | None) -> None:
+        self._surveying = False
+        self._tell_reclaimed(reclaimed or [], None)
+
+    # Output
+
+    def _stream_output(self) -> None:
+        now = time.monotonic_ns()
+        if now >= self._next_stream:
+            self._next_stream = now + int(_STREAM * _SECOND)
+            for name in list(self._streams):
+                self._show_output(name)
+
+    def _show_output(self, name: str) -> None:
+        for job, line in self._streams[name].lines():
+            self._log.event("job_output", job_name=job, line=line)
+
+    # Files
+
+    def _watch_files(self, paths: list[str]) -> None:
+        try:
+            self._watch.watch(paths)
+        except OSError as error:
+            self._log.event("watch_failed", error=str(error))
+
+    def _file_changed(self, path: str) -> None:
+        """Note it; called from watchdog's thread."""
+        self._changed.append(path)
+        self._wake()
+
+    def _follow_files(self) -> None:
+        changed = set()
+        while self._changed:
+            changed.add(self._changed.popleft())
+        now = time.monotonic_ns()
+        if now >= self._next_file_look:
+            self._next_file_look = now + int(_LOOK_AT_FILES * _SECOND)
+            changed |= {str(self._configuration)} if self._configuration else set()
+        for path in changed:
+            if path == str(self._configuration):
+                self._reload_if_changed()
+            else:
+                old = [c for c in self._pool.children if path in self._code.get(c.name, ())]
+                self._pool.renew(old, "code", path)
+
+    def _read_digest(self) -> bytes:
+        try:
+            return hashlib.sha256((self._configuration or Path()).read_bytes()).digest()
+        except OSError:
+            return b""
+
+    def _reload_if_changed(self) -> None:
+        digest = self._read_digest()
+        if digest not in (self._digest, b""):
+            self._reload()
+
+    def _reload(self) -> None:
+        """Put the changed file in force, as a whole or not at all."""
+        if self._configuration is None or self._draining_until is not None:
+            return
+        self._digest = self._read_digest()
+        try:
+            settings = read_settings(self._configuration)
+            settings.worker_environment()
+        except SettingsError as error:
+            self._log.event("configuration_refused", error=str(error))
+            return
+        self._log.event("configuration_reloaded", configuration=self._configuration)
+        self._settings = settings
+        self._log.configure(settings.log.level, settings.log.format)
+        self._pool.use(settings)
+
+    # The end
+
+    def _drain(self) -> None:
+        """Claim no more; finish what runs."""
+        if self._draining_until is not None:
+            return
+        seconds = self._settings.shutdown.drain_timeout
+        self._log.event("service_draining", seconds=seconds)
+        self._draining_until = time.monotonic_ns() + int(seconds * _SECOND)
+        self._pool.drain()
+
+    def _stop_now(self) -> None:
+        """Stop running jobs too."""
+        if self._draining_until is None:
+            self._pool.drain()
+        self._draining_until = time.monotonic_ns()
+
+    def _stop_in_time(self) -> None:
+        now = time.monotonic_ns()
+        if self._draining_until is None or now < self._draining_until:
+            return
+        if self._killing_at is None:
+            self._log.event("service_stopping")
+            grace = self._settings.workers.kill_grace + _KILL_AFTER
+            self._killing_at = now + int(grace * _SECOND)
+        if now < self._killing_at:
+            self._pool.interrupt()
+        else:
+            self._pool.kill()
+
+    def _finish(self) -> None:
+        """Let the database take what is left, and say goodbye."""
+        self._store.close(_LAST_RECORDS)
+        self._store.take_results()
+        self._watch.close()
+        self._log.event("service_stopped")
+
+
+class _Names:
+    """The names of the pool's children as they are at the moment of asking."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._pool.names

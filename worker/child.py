@@ -1,0 +1,328 @@
+"""One worker process seen from outside: spawning it, watching it, interrupting and killing it.
+
+`advance` is to be called when `next_look` says so, and never blocks. The order of a kill is fixed:
+ask for the stacks, ask the job to end, make sure that it is still this job, kill, reap. Whoever
+owns the child then ends its tree, and only after that is anything decided in the database.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gigq.worker import outcome as outcomes
+from gigq.worker.channel import Channel
+from gigq.worker.process_tree import TREE_VARIABLE
+from gigq.worker.service_worker import ExitCode
+from gigq.worker.slot import Phase, Reason, Slot, Status, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gigq.queue.records import OpenExecution, Outcome
+    from gigq.worker.orders import Orders
+
+_MILLISECOND = 1_000_000  # in nanoseconds, as all times here
+_SECOND = 1_000_000_000
+_STACKS_WITHIN = 20 * _MILLISECOND
+_HELD_WITHIN = 5 * _MILLISECOND
+_STACKS_LONGEST = 1 << 16
+START_UP_LIMIT = 60 * _SECOND
+
+# What systemd tells the supervisor is not for its workers.
+_NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID")
+
+
+class ChildState(Enum):
+    """How far a child is in its life."""
+
+    STARTING = "starting"  # spawned, not ready yet
+    SERVING = "serving"  # ready: its slot says what it does
+    DUMPING = "dumping"  # asked for the stacks of a job that is to be interrupted
+    ENDING = "ending"  # SIGTERM sent; the job has its grace
+    HELD = "held"  # SIGSTOP sent, to be sure which job the SIGKILL will hit
+    KILLED = "killed"  # SIGKILL sent
+    EXITED = "exited"  # reaped
+
+
+class Child:
+    """A worker process and what belongs to it. Times are nanoseconds of the monotonic clock."""
+
+    def __init__(
+        self, number: int, orders: Orders, python: str, environment: Mapping[str, str], log: Path
+    ) -> None:
+        """Spawn it. Raises OSError when that cannot be done now.
+
+        From the main thread only: the child is told when the thread that spawned it dies.
+        """
+        self.number = number
+        self.orders = orders
+        self.log = log
+        self.state = ChildState.STARTING
+        self.worker: int | None = None  # its key in the store, once it has registered
+        self.exit_status: int | None = None  # negative: a signal
+        self.spawned_at = time.monotonic_ns()
+        self.stop = Stop.NO
+        self._until = self.spawned_at + START_UP_LIMIT
+        self._reason = Reason.NONE
+        self._execution = 0
+        self._stacks_size = 0
+        self._spawn(python, environment)
+
+    def _spawn(self, python: str, environment: Mapping[str, str]) -> None:
+        self.slot = Slot()
+        self._stacks = os.memfd_create("gigq-stacks")
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel = Channel(here)
+        self.channel.send(self.orders.as_message())
+        inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+        output = -1
+        try:
+            output = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            descriptors = (there.fileno(), self.slot.descriptor, self._stacks)
+            self._process = subprocess.Popen(
+                [python, "-P", "-m", "gigq.worker.entry", *map(str, descriptors)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=descriptors,
+                start_new_session=True,
+                cwd=self.log.parent,
+                env={
+                    **inherited,
+                    "GIGQ_DB": self.orders.database,
+                    **environment,
+                    TREE_VARIABLE: self.orders.name,
+                },
+            )
+            self.pid = self._process.pid
+            self.pidfd = os.pidfd_open(self.pid)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            there.close()
+            if output >= 0:
+                os.close(output)
+
+    # What it does
+
+    @property
+    def name(self) -> str:
+        """Its name in the store."""
+        return self.orders.name
+
+    def status(self) -> Status:
+        """Tell what it does; an idle status in the instant in which that changes."""
+        return self.slot.read() or Status()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it would end at once if it were told to."""
+        return self.status().phase is Phase.IDLE
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Take its messages; notes those about itself."""
+        messages = self.channel.receive()
+        for message in messages:
+            if message["event"] == "ready" and self.state is ChildState.STARTING:
+                self.state = ChildState.SERVING
+            elif message["event"] == "registered":
+                self.worker = message["worker"]
+        return messages
+
+    # What it is told
+
+    def order(self, stop: Stop) -> None:
+        """Ask it to stop between two jobs."""
+        self.stop = stop
+        self.slot.order_stop(stop)
+        self.channel.send({"event": "stop"})  # ends its wait
+
+    def interrupt(self, reason: Reason) -> None:
+        """Interrupt the job that it runs, if any; one that is being settled is let be."""
+        if self.state is ChildState.STARTING:
+            self.kill()
+        status = self.slot.read()
+        running = status is not None and status.phase is Phase.RUNNING
+        if self.state is ChildState.SERVING and running and status is not None:
+            self._interrupt(status.execution, reason, time.monotonic_ns())
+
+    def kill(self) -> None:
+        """Send SIGKILL, whatever it does."""
+        self.state = ChildState.KILLED
+        self._signal(signal.SIGKILL)
+
+    # Time
+
+    def next_look(self) -> int:
+        """When `advance` has something to do, if nothing else happens before."""
+        now = time.monotonic_ns()
+        if self.state is ChildState.SERVING:
+            status = self.slot.read()
+            if status is None:
+                return now + _MILLISECOND
+            return status.deadline or now + _SECOND
+        if self.state in (ChildState.DUMPING, ChildState.HELD):
+            return now + _MILLISECOND
+        if self.state is ChildState.ENDING:
+            return min(self._until, now + 10 * _MILLISECOND)
+        return self._until
+
+    def advance(self) -> None:
+        """Do what is due."""
+        action = _ACTIONS.get(self.state)
+        if action is not None:
+            action(self, time.monotonic_ns())
+
+    def _while_starting(self, now: int) -> None:
+        if now >= self._until:
+            self.kill()
+
+    def _while_serving(self, now: int) -> None:
+        status = self.slot.read()
+        if status is None or status.phase is not Phase.RUNNING or not status.deadline:
+            return
+        if now >= status.deadline:
+            self._interrupt(status.execution, Reason.DEADLINE, now)
+
+    def _interrupt(self, execution: int, reason: Reason, now: int) -> None:
+        self._execution, self._reason = execution, reason
+        os.ftruncate(self._stacks, 0)
+        os.lseek(self._stacks, 0, os.SEEK_SET)
+        self._stacks_size = 0
+        self.state = ChildState.DUMPING
+        self._until = now + _STACKS_WITHIN
+        self._signal(signal.SIGUSR1)
+
+    def _while_dumping(self, now: int) -> None:
+        size = os.fstat(self._stacks).st_size
+        complete = size > 0 and size == self._stacks_size
+        self._stacks_size = size
+        if not complete and now < self._until:
+            return
+        if self.orders.kill_grace > 0:
+            self.slot.order_interruption(self._execution, self._reason)
+            self.state = ChildState.ENDING
+            self._until = now + int(self.orders.kill_grace * _SECOND)
+            self._signal(signal.SIGTERM)
+        else:
+            self._hold(now)
+
+    def _while_ending(self, now: int) -> None:
+        if not self._runs_it_still():
+            self.state = ChildState.SERVING
+        elif now >= self._until:
+            self._hold(now)
+
+    def _hold(self, now: int) -> None:
+        # The job may end in this very moment and the next one begin: a process that is stopped
+        # cannot, so what the slot says then is what the SIGKILL hits.
+        self.state = ChildState.HELD
+        self._until = now + _HELD_WITHIN
+        self._signal(signal.SIGSTOP)
+        self._while_held(now)
+
+    def _while_held(self, now: int) -> None:
+        if not self._is_stopped() and now < self._until:
+            return
+        if self._runs_it_still():
+            self.kill()
+        else:
+            self.state = ChildState.SERVING
+            self._signal(signal.SIGCONT)
+
+    def _is_stopped(self) -> bool:
+        with suppress(OSError):
+            stat = Path(f"/proc/{self.pid}/stat").read_bytes()
+            return stat.rpartition(b")")[2].split()[0] in (b"T", b"t", b"Z", b"X")
+        return True
+
+    def _runs_it_still(self) -> bool:
+        status = self.slot.read()
+        return (
+            status is not None
+            and status.phase is Phase.RUNNING
+            and status.execution == self._execution
+        )
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    # The end
+
+    def reap(self) -> None:
+        """Take the exit status of a process whose pidfd is readable, and end its process group."""
+        # Before it is reaped: until then nobody else can get its group's number.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        if ended is None:
+            raise AssertionError(self.pid)
+        exited = ended.si_code == os.CLD_EXITED
+        self.exit_status = ended.si_status if exited else -ended.si_status
+        self._process.returncode = self.exit_status  # or Popen would wait for it again
+        self.state = ChildState.EXITED
+
+    @property
+    def renews(self) -> bool:
+        """Whether it went because its code or settings are old."""
+        return self.exit_status == ExitCode.RENEW
+
+    def judge(self, held: OpenExecution) -> Outcome:
+        """Give the outcome of an execution that it held when it died."""
+        if held.execution == self._execution and self._reason is Reason.SHUTDOWN:
+            return outcomes.stopped(held)
+        status = self.slot.read()
+        if status is None:  # it died while writing: perhaps the job had begun
+            return outcomes.lost(held, self.exit_status)
+        if status.execution != held.execution:
+            return outcomes.released(held)
+        timed = held.execution == self._execution and self._reason is Reason.DEADLINE
+        # Its own timer may have been faster, when the supervisor was held up.
+        if timed or (status.deadline and time.monotonic_ns() >= status.deadline):
+            return outcomes.timed_out(held, held.timeout, self._read_stacks())
+        return outcomes.lost(held, self.exit_status)
+
+    def _read_stacks(self) -> str:
+        return os.pread(self._stacks, _STACKS_LONGEST, 0).decode(errors="replace")
+
+    def last_words(self) -> str:
+        """Give the last line of what it printed: why it could not start."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
+                lines = log.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1] if lines else ""
+
+    def close(self) -> None:
+        """Let go of everything that belongs to it; an output file without a word is removed."""
+        os.close(self.pidfd)
+        self._close()
+        with suppress(OSError):
+            if self.log.stat().st_size == 0:
+                self.log.unlink()
+
+    def _close(self) -> None:
+        self.channel.close()
+        self.slot.close()
+        os.close(self._stacks)
+
+
+_ACTIONS = {
+    ChildState.STARTING: Child._while_starting,  # noqa: SLF001 (its own table)
+    ChildState.SERVING: Child._while_serving,  # noqa: SLF001
+    ChildState.DUMPING: Child._while_dumping,  # noqa: SLF001
+    ChildState.ENDING: Child._while_ending,  # noqa: SLF001
+    ChildState.HELD: Child._while_held,  # noqa: SLF001
+}

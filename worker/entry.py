@@ -1,0 +1,55 @@
+"""`python -P -m gigq.worker.entry`: where a supervisor starts a worker process."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from gigq.worker.channel import Channel
+from gigq.worker.orders import Orders
+from gigq.worker.process_tree import become_subreaper, signal_when_parent_dies
+from gigq.worker.service_worker import ServiceWorker
+from gigq.worker.slot import Slot
+
+_FIRST_TO_GO = "500"  # oom_score_adj: rather a worker than its supervisor
+_ORDERS_WITHIN = 10_000  # milliseconds
+
+
+def main() -> int:
+    """Take over the descriptors, become what a worker process is, and live."""
+    channel_descriptor, slot_descriptor, stacks = map(int, sys.argv[1:4])
+    os.set_inheritable(slot_descriptor, False)  # noqa: FBT003
+    os.set_inheritable(stacks, False)  # noqa: FBT003
+    channel = Channel.inherited(channel_descriptor)
+    orders = _orders(channel)
+    become_subreaper()
+    signal_when_parent_dies(signal.SIGUSR2)
+    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+    faulthandler.enable()
+    with suppress(OSError):  # a sandbox may refuse it; it is only a preference
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.argv[1:] = []
+    worker = ServiceWorker(orders, channel, Slot(slot_descriptor), stacks)
+    if os.getppid() != orders.supervisor:
+        return 0  # it died before the signal could be asked for
+    return worker.run()
+
+
+def _orders(channel: Channel) -> Orders:
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLIN)
+    poll.poll(_ORDERS_WITHIN)
+    messages = channel.receive()
+    if not messages:
+        sys.exit("gigq.worker.entry is started by gigqd, not by hand; see: gigqd start --help")
+    return Orders.from_message(messages[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

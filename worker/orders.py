@@ -1,0 +1,29 @@
+"""What a supervisor tells a worker process at its start."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """All that a worker process needs to know. Times are seconds."""
+
+    database: str
+    name: str  # also of its process tree
+    supervisor: int  # its pid
+    log: str  # the output file's name in the output folder
+    pythonpath: tuple[str, ...] = ()
+    directory: str = ""
+    kill_grace: float = 2.0
+    reload: bool = True
+
+    def as_message(self) -> dict[str, Any]:
+        """Give it as a message for the channel."""
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> Orders:
+        """Read it from the channel."""
+        return cls(**{**message, "pythonpath": tuple(message["pythonpath"])})

@@ -1,0 +1,272 @@
+"""The life of a worker process under a supervisor: register, claim, run, settle, drain, go.
+
+`run` reads from top to bottom. Jobs run in the main thread, one at a time; a job's outcome and the
+next claim are one transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import sys
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from gigq.queue import clock
+from gigq.queue.errors import StoreBusyError
+from gigq.queue.identity import own_identity
+from gigq.queue.records import Output
+from gigq.queue.sqlite_store import SqliteStore
+from gigq.version import __version__
+from gigq.worker import attempt
+from gigq.worker import outcome as outcomes
+from gigq.worker.kernel_timer import KernelTimer
+from gigq.worker.process_tree import has_children, kill_all_children
+from gigq.worker.reporter import Reporter
+from gigq.worker.resolve import Loader
+from gigq.worker.slot import Phase, Reason, Status, Stop
+from gigq.worker.time_limit import DeadlinePassed, JobInterrupted, ShuttingDown
+from gigq.worker.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from gigq.queue.records import Claim, Outcome, Settled
+    from gigq.worker.channel import Channel
+    from gigq.worker.orders import Orders
+    from gigq.worker.slot import Slot
+
+POLLING_INTERVAL = 5.0  # seconds; the net under the doorbell
+TICK = 0.5  # seconds: a supervisor looks at the slots at least so often
+_BACKSTOP = 0.25  # seconds that the kernel's timer leaves the supervisor to act first
+_NANOSECONDS = 1_000_000_000
+_LONGEST_STACKS = 1 << 16
+_REAPING = 2.0  # seconds for killed children to die
+_STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
+
+OUT, ERR = 1, 2
+
+
+class ExitCode(IntEnum):
+    """How a worker process says why it went."""
+
+    DRAINED = 0
+    RENEW = 3  # its code or settings are old: start another at once
+
+
+class ServiceWorker:
+    """One worker process."""
+
+    def __init__(self, orders: Orders, channel: Channel, slot: Slot, stacks: int) -> None:
+        """Prepare; `stacks` is the descriptor that stack dumps go to."""
+        self._orders = orders
+        self._channel = channel
+        self._slot = slot
+        self._stacks = stacks
+        self._reporter = Reporter(channel)
+        self._loader = Loader(orders.pythonpath)
+        self._kill_timer = KernelTimer(signal.SIGKILL)
+        self._soft_timer = KernelTimer(signal.SIGTERM)
+        self._orphaned = False
+        self._stale = False
+        self._interruptible = 0  # the execution that a SIGTERM may interrupt
+        self._interrupted = Reason.NONE
+        self._deadline = 0
+        self._watched: set[str] = set()
+        signal.signal(signal.SIGTERM, self._on_terminate)
+        signal.signal(signal.SIGUSR2, self._on_orphaned)
+
+    def run(self) -> ExitCode:
+        """Run jobs until told to stop, or until the supervisor is gone."""
+        self._reporter.tell("ready", version=__version__, python=sys.executable)
+        self._store = SqliteStore(self._orders.database, durable=False, create=False)
+        self._wakeup = Wakeup(self._store.companions.doorbell)
+        self._wakeup.watch(self._channel.fileno())
+        self._worker = self._register()
+        self._reporter.tell("registered", worker=self._worker)
+        ended: list[Outcome] = []
+        idle = True
+        while not self._stops():
+            if idle:
+                self._wakeup.silence()
+            settled = self._settle(ended, claim=1)
+            ended = [self._process(claim) for claim in settled.claims]
+            if ended:
+                idle = False
+            else:
+                self._wait()
+                idle = True
+        return self._leave(ended)
+
+    def _register(self) -> int:
+        while True:
+            try:
+                return self._store.register(self._orders.name, own_identity())
+            except StoreBusyError as error:
+                self._reporter.tell("store_waiting", error=str(error))
+
+    def _leave(self, ended: list[Outcome]) -> ExitCode:
+        """Settle, say goodbye, and pass on a ring that was perhaps taken and not answered."""
+        self._settle(ended, claim=0)
+        self._store.retire(self._worker, outcomes.stopped)
+        self._wakeup.ring_next()
+        self._reporter.flush()
+        renew = self._stale or self._slot.stop() is Stop.RENEW
+        return ExitCode.RENEW if renew else ExitCode.DRAINED
+
+    def _stops(self) -> bool:
+        return self._stale or self._orphaned or self._slot.stop() is not Stop.NO
+
+    # The store
+
+    def _settle(self, ended: list[Outcome], claim: int) -> Settled:
+        """Settle and claim; what has to be stored is kept until it can be."""
+        while True:
+            try:
+                settled = self._store.settle(self._worker, ended, claim)
+                break
+            except (StoreBusyError, sqlite3.OperationalError) as error:
+                self._reporter.tell("store_waiting", error=str(error))
+                time.sleep(_STORE_PAUSE)
+            if self._stops():
+                claim = 0
+        for outcome in settled.dropped:
+            self._reporter.tell("claim_lost", job=outcome.job, execution=outcome.execution)
+        if settled.more:
+            self._wakeup.ring_next()
+        return settled
+
+    def _wait(self) -> None:
+        """Wait for work, unless some has come in the meantime."""
+        self._slot.write(Status())
+        self._reporter.flush()
+        self._watch_code()
+        glance = self._store.glance()
+        seconds = POLLING_INTERVAL
+        if glance.next_due is not None:
+            seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
+        if not glance.ready:
+            self._wakeup.wait(seconds)
+        self._channel.receive()
+        if self._channel.at_end:
+            self._orphaned = True
+
+    # One job
+
+    def _process(self, claim: Claim) -> Outcome:
+        """Run one claimed job and clean up behind it."""
+        if self._stops() or self._is_stale(claim):
+            return outcomes.released(claim)
+        if claim.max_attempts == 1:
+            self._store.begin(claim.execution)
+        start = self._output_end()
+        told = self._reporter.started(claim)
+        begun = self._begin(claim, start)
+        outcome = self._attempt(claim)
+        self._kill_timer.stop()
+        sys.stdout.flush()
+        self._end_children(claim)
+        self._slot.write(Status(Phase.SETTLING, claim.execution))
+        end = self._output_end()
+        if end > start:
+            outcome = outcome._replace(output=Output(self._orders.log, start, end))
+        seconds = (time.monotonic_ns() - begun) / _NANOSECONDS
+        self._reporter.ended(claim, outcome, seconds, started_told=told)
+        return outcome
+
+    def _begin(self, claim: Claim, output_start: int) -> int:
+        """Say until when this job may run, and set the timer that does not need anybody."""
+        now = time.monotonic_ns()
+        self._deadline = 0
+        if claim.timeout is not None:
+            timeout = claim.timeout * 1000
+            self._deadline = now + timeout
+            self._kill_timer.start(
+                timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
+            )
+        self._slot.write(
+            Status(
+                Phase.RUNNING,
+                claim.execution,
+                now,
+                self._deadline,
+                output_start,
+                claim.uuid,
+                claim.name,
+            )
+        )
+        if claim.timeout is not None and claim.timeout < 2 * TICK * clock.MICROSECONDS:
+            self._reporter.tell("deadline_near")  # sooner than the supervisor's next look
+        return now
+
+    def _attempt(self, claim: Claim) -> Outcome:
+        self._interrupted = Reason.NONE
+        outcome = None
+        try:
+            self._interruptible = claim.execution
+            try:
+                outcome = attempt.run(
+                    claim,
+                    self._loader,
+                    self._store.parent_results,
+                    change_directory=True,
+                    configured_directory=self._orders.directory,
+                )
+            except KeyboardInterrupt as error:
+                outcome = outcomes.raised(claim, error)
+            finally:
+                self._interruptible = 0
+        except JobInterrupted:
+            pass  # it may have come on the very last step: `_interrupted` tells
+        if self._interrupted is Reason.SHUTDOWN:
+            return outcomes.stopped(claim)
+        if self._interrupted is Reason.DEADLINE or outcome is None:
+            stacks = os.pread(self._stacks, _LONGEST_STACKS, 0).decode(errors="replace")
+            return outcomes.timed_out(claim, claim.timeout, stacks)
+        return outcome
+
+    def _end_children(self, claim: Claim) -> None:
+        """End what the job started and left: it is part of the job, and ends with it."""
+        if has_children():
+            left = kill_all_children(_REAPING)
+            self._reporter.tell("job_left_processes", job_id=claim.uuid, alive=left)
+
+    def _output_end(self) -> int:
+        return os.fstat(OUT).st_size
+
+    # Fresh code
+
+    def _is_stale(self, claim: Claim) -> bool:
+        """Tell whether the job's own file has changed since this process loaded it."""
+        if self._orders.reload and self._loader.is_stale(claim):
+            self._stale = True
+        return self._stale
+
+    def _watch_code(self) -> None:
+        """Tell the supervisor which files to watch."""
+        if self._orders.reload:
+            files = self._loader.project_files()
+            if not files <= self._watched:
+                self._watched |= files
+                self._reporter.tell("files", paths=sorted(files))
+
+    # Signals: they note, and interrupt a job that is meant
+
+    def _on_terminate(self, *_: object) -> None:
+        execution = self._interruptible
+        if not execution:
+            return
+        reason = self._slot.interruption_of(execution)
+        if self._orphaned and self._deadline and time.monotonic_ns() >= self._deadline:
+            reason = Reason.DEADLINE
+        if reason is Reason.NONE:
+            return
+        self._interruptible = 0
+        self._interrupted = reason
+        raise DeadlinePassed if reason is Reason.DEADLINE else ShuttingDown
+
+    def _on_orphaned(self, *_: object) -> None:
+        """Let a timer do at the deadline what the supervisor, which died, would have done."""
+        self._orphaned = True
+        if self._interruptible and self._deadline and self._orders.kill_grace > 0:
+            self._soft_timer.start(self._deadline - time.monotonic_ns())
