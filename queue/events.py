@@ -33,6 +33,11 @@ EVENTS = {
     "worker_exited": Event(
         "a worker process went as it was told", fields=("worker", "worker_pid", "status")
     ),
+    "worker_killed": Event(
+        "a worker process was killed with the job that it ran",
+        "warning",
+        ("worker", "worker_pid", "status", "reason"),
+    ),
     "worker_lost": Event("a worker process died", "error", ("worker", "worker_pid", "status")),
     "worker_start_failed": Event(
         "a worker process ended before it was ready; it is tried again later",

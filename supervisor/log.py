@@ -22,12 +22,15 @@ from gigq.queue.events import EVENTS  # noqa: E402
 from gigq.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterator, MutableMapping
 
 _MOST_LINES = 10_000
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _GLYPHS = {"warning": "!", "error": "✗"}
-_ALWAYS = ("timestamp", "level", "event", "pid", "version")
+_NOT_SHOWN = frozenset(
+    {"timestamp", "level", "event", "pid", "version", "execution", "max_attempts"}
+)
+_SHORT_ID = 8  # characters of a uuid that tell jobs apart
 _LAST_WORDS = 2.0  # seconds to write out what is queued at the end
 
 
@@ -122,12 +125,21 @@ def _as_text(_: object, __: str, fields: MutableMapping[str, Any]) -> str:
     if fields["event"] == "job_output":
         return f"{clock}   {fields['job_name']} | {fields['line']}"
     glyph = _GLYPHS.get(fields["level"], " ")
-    told = " ".join(
-        f"{name}={_word(value)}"
-        for name, value in fields.items()
-        if name not in _ALWAYS and value is not None
-    )
+    shown = dict(_shown(fields))
+    name = shown.pop("job_name", "")
+    told = " ".join([name] * bool(name) + [f"{key}={_word(value)}" for key, value in shown.items()])
     return f"{clock} {glyph} {fields['event']:<20} {told}"
+
+
+def _shown(fields: MutableMapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give what a person wants to see of an event; JSON has all of it."""
+    for name, value in fields.items():
+        if name == "job_id":
+            yield name, str(value)[:_SHORT_ID]
+        elif name == "attempt":
+            yield name, f"{value}/{fields.get('max_attempts')}"
+        elif name not in _NOT_SHOWN and value is not None:
+            yield name, value
 
 
 def _word(value: object) -> str:

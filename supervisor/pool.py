@@ -159,6 +159,8 @@ class Pool:
             self._failed(child.number, child.pid, child.exit_status, child.last_words())
         elif child.exit_status == 0 or child.renews:
             self._log.event("worker_exited", **told)
+        elif child.killed_for is not Reason.NONE:
+            self._log.event("worker_killed", **told, reason=child.killed_for.name.lower())
         else:
             self._log.event("worker_lost", **told)
 

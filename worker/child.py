@@ -273,6 +273,11 @@ class Child:
         self.state = ChildState.EXITED
 
     @property
+    def killed_for(self) -> Reason:
+        """Why its supervisor killed it, NONE where it died otherwise."""
+        return self._reason if self.exit_status == -signal.SIGKILL else Reason.NONE
+
+    @property
     def renews(self) -> bool:
         """Whether it went because its code or settings are old."""
         return self.exit_status == ExitCode.RENEW
