@@ -25,7 +25,11 @@ class Companions:
     """Paths of one database's companion files."""
 
     def __init__(self, database: Path) -> None:
-        """Name the files; nothing is created."""
+        """Name the files; nothing is created.
+
+        A symbolic link to a database is that database, as it is for SQLite.
+        """
+        database = database.resolve()
         self.folder = database.with_name(database.name + ".d")
         self.service_lock = self.folder / "service.lock"
         self.checkpoint_lock = self.folder / "checkpoint.lock"

@@ -71,10 +71,14 @@ class Connection:
     def _open(self) -> sqlite3.Connection:
         connection = _connect(self._path)
         try:
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.execute("PRAGMA journal_size_limit = 0")
-            connection.execute(f"PRAGMA synchronous = {self.synchronous}")
-            connection.execute("PRAGMA foreign_keys = ON")
+            for setting in (
+                "wal_autocheckpoint = 0",
+                "journal_size_limit = 0",
+                f"synchronous = {self.synchronous}",
+                "foreign_keys = ON",
+            ):
+                # Patiently: the file may be locked as a whole while somebody sets it up.
+                self._patiently(connection, f"PRAGMA {setting}")
         except BaseException:
             connection.close()
             raise
@@ -188,7 +192,7 @@ class Connection:
 
     def use_write_ahead_log(self) -> None:
         """Prepare an empty file; both choices stay with it."""
-        self._sqlite.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._patiently(self._sqlite, "PRAGMA auto_vacuum = INCREMENTAL")
         self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
 
     def _checkpoint_when_long(self) -> None:

@@ -59,7 +59,7 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
     with _told():
         configuration = find_configuration(configuration)
         settings = read_settings(configuration)
-        path = find_database(database, configuration)
+        path = find_database(database, configuration).resolve()
         count = None if workers is None else _count(workers)
         _serve(settings, configuration, path, count)
 
@@ -106,7 +106,7 @@ def stop(database: Path | None, configuration: Path | None, *, now: bool) -> Non
     Running jobs finish within the drain timeout; what has not begun stays pending.
     """
     with _told():
-        path = find_database(database, find_configuration(configuration))
+        path = find_database(database, find_configuration(configuration)).resolve()
         companions = Companions(path)
         holder = service_holder(companions)
         if holder is None:
@@ -143,7 +143,7 @@ def status(database: Path | None, configuration: Path | None) -> None:
     from gigq.queue.job_queue import JobQueue  # noqa: PLC0415
 
     with _told():
-        path = find_database(database, find_configuration(configuration))
+        path = find_database(database, find_configuration(configuration)).resolve()
         holder = service_holder(Companions(path))
         with JobQueue(path) as queue:
             counts = queue.stats()
