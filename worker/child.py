@@ -195,6 +195,9 @@ class Child:
 
     def _interrupt(self, execution: int, reason: Reason, now: int) -> None:
         self._execution, self._reason = execution, reason
+        # Before the first signal, for that already cuts short what sleeps in C: a function that
+        # returns because of it has not done its work.
+        self.slot.order_interruption(execution, reason)
         os.ftruncate(self._stacks, 0)
         os.lseek(self._stacks, 0, os.SEEK_SET)
         self._stacks_size = 0
@@ -203,13 +206,15 @@ class Child:
         self._signal(signal.SIGUSR1)
 
     def _while_dumping(self, now: int) -> None:
+        if not self._runs_it_still():
+            self.state = ChildState.SERVING
+            return
         size = os.fstat(self._stacks).st_size
         complete = size > 0 and size == self._stacks_size
         self._stacks_size = size
         if not complete and now < self._until:
             return
         if self.orders.kill_grace > 0:
-            self.slot.order_interruption(self._execution, self._reason)
             self.state = ChildState.ENDING
             self._until = now + int(self.orders.kill_grace * _SECOND)
             self._signal(signal.SIGTERM)

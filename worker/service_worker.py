@@ -218,6 +218,8 @@ class ServiceWorker:
                 self._interruptible = 0
         except JobInterrupted:
             pass  # it may have come on the very last step: `_interrupted` tells
+        if self._interrupted is Reason.NONE:
+            self._interrupted = self._slot.interruption_of(claim.execution)
         if self._interrupted is Reason.SHUTDOWN:
             return outcomes.stopped(claim)
         if self._interrupted is Reason.DEADLINE or outcome is None:
