@@ -59,6 +59,7 @@ EVENTS = {
     "job_completed": Event("an attempt returned; its result is stored next", "info", JOB_ENDED),
     "job_failed": Event("the job's code raised, or could not be loaded", "error", JOB_ENDED),
     "job_timed_out": Event("an attempt was stopped at its deadline", "error", JOB_ENDED),
+    "job_cancelled": Event("an attempt was stopped because somebody asked", "warning", JOB_ENDED),
     "job_stopped": Event("an attempt was stopped by a shutdown", "warning", JOB_ENDED),
     "job_reclaimed": Event("what a dead worker held was taken back", "warning", JOB_ENDED),
     "job_left_processes": Event(
@@ -83,6 +84,7 @@ ENDED = {
     Verdict.COMPLETED: "job_completed",
     Verdict.FAILED: "job_failed",
     Verdict.TIMEOUT: "job_timed_out",
+    Verdict.CANCELLED: "job_cancelled",
     Verdict.STOPPED: "job_stopped",
     Verdict.LOST: "job_reclaimed",
     Verdict.RELEASED: "job_reclaimed",

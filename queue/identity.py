@@ -61,7 +61,11 @@ def start_ticks(pid: int) -> int | None:
 
 def own_identity() -> Identity:
     """Who this process is."""
-    pid = os.getpid()
+    return identity_of(os.getpid())
+
+
+def identity_of(pid: int) -> Identity:
+    """Who the process with this number is now."""
     return Identity(*_here(), pid, start_ticks(pid) or 0)
 
 

@@ -111,10 +111,15 @@ class JobQueue:
 
     # Changing
 
-    def cancel(self, job_id: str) -> bool:
-        """Cancel a pending job. False when there is none: it runs, has ended, or is unknown."""
+    def cancel(self, job_id: str, *, running: bool = False) -> bool:
+        """Cancel a pending job. False when there is none: it runs, has ended, or is unknown.
+
+        With `running`, a running job is ended as at its deadline, within about half a second and
+        `kill_grace`; its attempt ends as cancelled and is not repeated. One in a `Worker` of a
+        program, which nobody can kill, ends as cancelled when its function returns.
+        """
         with self._look() as store:
-            return store is not None and store.cancel(job_id)
+            return store is not None and store.cancel(job_id, running=running)
 
     def requeue_job(self, job_id: str) -> bool:
         """Make a failed, timed out or cancelled job pending again, with all its attempts.
@@ -257,6 +262,7 @@ _EXECUTION_STATUS: dict[str | None, JobStatus] = {
     Verdict.FAILED: JobStatus.FAILED,
     Verdict.LOST: JobStatus.FAILED,
     Verdict.TIMEOUT: JobStatus.TIMEOUT,
+    Verdict.CANCELLED: JobStatus.CANCELLED,
     Verdict.STOPPED: JobStatus.CANCELLED,
 }
 

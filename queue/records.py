@@ -118,6 +118,16 @@ class WorkerRow(NamedTuple):
     worker: int
     name: str
     identity: Identity
+    parent: Identity | None  # the supervisor that answers for it
+
+
+class Progress(NamedTuple):
+    """How far a running job says that it is."""
+
+    done: float
+    total: float | None
+    text: str
+    updated_at: int
 
 
 class OpenExecution(NamedTuple):

@@ -93,6 +93,8 @@ CREATE TABLE worker (
   pid_namespace  INTEGER NOT NULL,
   pid            INTEGER NOT NULL,
   start_ticks    INTEGER NOT NULL,
+  parent_pid     INTEGER,                  -- the supervisor that answers for it, if any
+  parent_ticks   INTEGER,
   started_at     INTEGER NOT NULL,
   ended_at       INTEGER,
   lease_until    INTEGER                   -- for a store of several hosts; null here
@@ -110,7 +112,8 @@ CREATE TABLE execution (
   started_at    INTEGER NOT NULL,
   ended_at      INTEGER,
   verdict       TEXT CHECK (verdict IN (
-                  'completed', 'failed', 'timeout', 'lost', 'stopped', 'released')),
+                  'completed', 'failed', 'timeout', 'cancelled', 'lost', 'stopped',
+                  'released')),
   cause         TEXT,
   result        TEXT,
   error         TEXT,
@@ -123,6 +126,21 @@ CREATE TABLE execution (
   peak_memory   INTEGER                    -- bytes
 ) STRICT;
 CREATE INDEX execution_open ON execution (worker_id) WHERE verdict IS NULL;
+
+-- How far a running job says that it is.
+CREATE TABLE progress (
+  execution_id  INTEGER PRIMARY KEY REFERENCES execution (id) ON DELETE CASCADE,
+  done          REAL NOT NULL,
+  total         REAL,
+  text          TEXT NOT NULL,
+  updated_at    INTEGER NOT NULL
+) STRICT;
+
+-- Executions that somebody wants to end.
+CREATE TABLE cancellation (
+  execution_id  INTEGER PRIMARY KEY REFERENCES execution (id) ON DELETE CASCADE,
+  requested_at  INTEGER NOT NULL
+) STRICT;
 
 -- The highest job key that was ever deleted: keys are not given out again.
 CREATE TABLE high_water (

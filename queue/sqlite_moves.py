@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the write lock
 _DUE_AT_ONCE = 200
-_CHARGED = frozenset({Verdict.FAILED, Verdict.TIMEOUT, Verdict.LOST})
 _STOPPED_FOR_GOOD = "stopped by shutdown"
 
 
@@ -90,6 +89,7 @@ class Moves:
 
     def end(self, outcome: Outcome) -> bool:
         """Record how an execution ended and move its job on; False when the claim was lost."""
+        outcome = self._as_wished(outcome)
         target, due_at, refund, outcome = self._judge(outcome)
         ended = self._connection.run(
             sql.END_JOB,
@@ -119,11 +119,26 @@ class Moves:
             self.tell_children(outcome.job, target)
         return True
 
+    def _as_wished(self, outcome: Outcome) -> Outcome:
+        """Let an execution that somebody asked to end be cancelled, however it ended."""
+        execution = outcome.execution
+        if self._connection.row(sql.IS_TO_END, (execution,)) is None:
+            return outcome
+        self._connection.run(sql.NO_LONGER_TO_END, (execution,))
+        return outcome._replace(
+            verdict=Verdict.CANCELLED,
+            result=None,
+            error="cancelled while it ran",
+            cause="cancelled",
+        )
+
     def _judge(self, outcome: Outcome) -> tuple[State, int | None, int, Outcome]:
         """Decide the job's next state, when it is due, and how many attempts to give back."""
         verdict = outcome.verdict
         if verdict is Verdict.COMPLETED:
             return State.COMPLETED, None, 0, outcome
+        if verdict is Verdict.CANCELLED:
+            return State.CANCELLED, None, 0, outcome
         if verdict is Verdict.RELEASED:
             return State.READY, None, 1, outcome
         found = self._connection.row(sql.ATTEMPTS, (outcome.job,))

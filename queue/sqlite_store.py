@@ -21,12 +21,13 @@ from gigq.queue.records import (
     NewWorkflow,
     OpenExecution,
     Outcome,
+    Progress,
     Settled,
     WorkerRow,
 )
 from gigq.queue.sqlite_moves import Moves
 from gigq.queue.sqlite_submit import Submission
-from gigq.queue.states import PENDING, UNSUCCESSFUL
+from gigq.queue.states import HELD, PENDING, UNSUCCESSFUL
 from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
 
 if TYPE_CHECKING:
@@ -94,14 +95,19 @@ class SqliteStore(Store):
             Submission(self._connection, moves, queues).add(jobs, workflow, clock.now())
         self._queues = queues
 
-    def cancel(self, uuid: str) -> bool:
-        """Cancel a pending job, and tell its children."""
+    def cancel(self, uuid: str, *, running: bool = False) -> bool:
+        """Cancel a pending job, and tell its children; ask a running one to end."""
         with self._moves() as moves:
             found = self._connection.row(sql.JOB_FOR_CHANGE, (uuid,))
-            if found is None or found[1] not in PENDING:
+            if found is None:
                 return False
-            job, state, queue, _ = found
-            moves.cancel(job, state, queue)
+            job, state, queue, _, execution = found
+            if state in PENDING:
+                moves.cancel(job, state, queue)
+            elif state in HELD and running:
+                self._connection.run(sql.ASK_TO_END, (execution, clock.now()))
+            else:
+                return False
         return True
 
     def requeue(self, uuid: str) -> bool:
@@ -110,7 +116,7 @@ class SqliteStore(Store):
             found = self._connection.row(sql.JOB_FOR_CHANGE, (uuid,))
             if found is None or found[1] not in UNSUCCESSFUL:
                 return False
-            job, state, queue, policy = found
+            job, state, queue, policy, _ = found
             failed = self._connection.row(sql.UNSUCCESSFUL_PARENT, (job,))
             if failed is not None and policy != "run":
                 _, name, parent, parent_state = failed
@@ -138,10 +144,11 @@ class SqliteStore(Store):
 
     # What workers do
 
-    def register(self, name: str, identity: Identity) -> int:
+    def register(self, name: str, identity: Identity, parent: Identity | None = None) -> int:
         """Begin a worker's life; its key."""
+        answers = (None, None) if parent is None else (parent.pid, parent.start_ticks)
         with self._connection:
-            return self._connection.insert(sql.REGISTER, (name, *identity, clock.now()))
+            return self._connection.insert(sql.REGISTER, (name, *identity, *answers, clock.now()))
 
     def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
         """End these executions, make their children ready, claim up to `claim` jobs."""
@@ -161,6 +168,11 @@ class SqliteStore(Store):
         """Give the results of a job's parents."""
         return dict(self._connection.rows(sql.PARENT_RESULTS, (job,)))
 
+    def set_progress(self, execution: int, progress: Progress) -> None:
+        """Note how far a running job says that it is."""
+        with self._connection:
+            self._connection.run(sql.SET_PROGRESS, (execution, *progress))
+
     def glance(self) -> Glance:
         """Look without any lock whether there is something to do."""
         ready, next_due = self._connection.row(sql.GLANCE)
@@ -170,10 +182,7 @@ class SqliteStore(Store):
 
     def open_workers(self) -> list[WorkerRow]:
         """List the workers that did not say goodbye."""
-        return [
-            WorkerRow(key, name, Identity(*identity))
-            for key, name, *identity in self._connection.rows(sql.OPEN_WORKERS)
-        ]
+        return [_worker_row(*row) for row in self._connection.rows(sql.OPEN_WORKERS)]
 
     def retire(
         self, worker: int, judge: Callable[[OpenExecution], Outcome]
@@ -190,6 +199,10 @@ class SqliteStore(Store):
         return [
             OpenExecution(*row) for row in self._connection.rows(sql.OPEN_EXECUTIONS, (worker,))
         ]
+
+    def to_end(self) -> list[int]:
+        """List the executions that somebody asked to end."""
+        return [execution for (execution,) in self._connection.rows(sql.TO_END)]
 
     # Looks
 
@@ -220,6 +233,11 @@ class SqliteStore(Store):
         """List a job's attempts, oldest first."""
         return [ExecutionRow(*row) for row in self._connection.rows(sql.EXECUTIONS, (job,))]
 
+    def progress(self, execution: int) -> Progress | None:
+        """Give how far an execution said that it was."""
+        found = self._connection.row(sql.PROGRESS, (execution,))
+        return None if found is None else Progress(*found)
+
     def counts(self) -> dict[str, int]:
         """Count the jobs in each state."""
         return dict(self._connection.rows(sql.COUNTS))
@@ -227,6 +245,24 @@ class SqliteStore(Store):
     def close(self) -> None:
         """Let go of the database."""
         self._connection.close()
+
+
+def _worker_row(
+    worker: int,
+    name: str,
+    machine_id: str,
+    boot_id: str,
+    pid_namespace: int,
+    pid: int,
+    start_ticks: int,
+    parent_pid: int | None,
+    parent_ticks: int | None,
+) -> WorkerRow:
+    here = machine_id, boot_id, pid_namespace
+    parent = None
+    if parent_pid is not None and parent_ticks is not None:
+        parent = Identity(*here, parent_pid, parent_ticks)
+    return WorkerRow(worker, name, Identity(*here, pid, start_ticks), parent)
 
 
 def exists(path: Path) -> bool:

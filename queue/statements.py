@@ -101,7 +101,8 @@ DROP_FANOUT = "DELETE FROM fanout WHERE parent_id = ?"
 
 # Cancelling and requeueing
 
-JOB_FOR_CHANGE = "SELECT id, state, queue_id, on_parent_failure FROM job WHERE uuid = ?"
+JOB_FOR_CHANGE = """
+SELECT id, state, queue_id, on_parent_failure, execution_id FROM job WHERE uuid = ?"""
 CANCEL = """
 UPDATE job SET state = 'cancelled', cause = 'cancelled', due_at = NULL, updated_at = ?
  WHERE id = ? AND state IN ('ready', 'scheduled', 'blocked', 'paused', 'limited')"""
@@ -142,11 +143,12 @@ DROP_JOB = "DELETE FROM job WHERE id = ?"
 # Workers
 
 REGISTER = """
-INSERT INTO worker (name, machine_id, boot_id, pid_namespace, pid, start_ticks, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO worker (name, machine_id, boot_id, pid_namespace, pid, start_ticks, parent_pid,
+                    parent_ticks, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 RETIRE = "UPDATE worker SET ended_at = ? WHERE id = ? AND ended_at IS NULL"
 OPEN_WORKERS = """
-SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks
+SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks, parent_pid, parent_ticks
   FROM worker INDEXED BY worker_open WHERE ended_at IS NULL ORDER BY id"""
 OPEN_EXECUTIONS = """
 SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.timeout,
@@ -154,6 +156,21 @@ SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.
   FROM execution x INDEXED BY execution_open JOIN job j ON j.id = x.job_id
   JOIN job_spec s ON s.job_id = j.id
  WHERE x.worker_id = ? AND x.verdict IS NULL ORDER BY x.id"""
+
+# Wishes and words about running jobs
+
+ASK_TO_END = """
+INSERT INTO cancellation (execution_id, requested_at) VALUES (?, ?)
+ON CONFLICT (execution_id) DO NOTHING"""
+IS_TO_END = "SELECT 1 FROM cancellation WHERE execution_id = ?"
+TO_END = "SELECT execution_id FROM cancellation"
+NO_LONGER_TO_END = "DELETE FROM cancellation WHERE execution_id = ?"
+SET_PROGRESS = """
+INSERT INTO progress (execution_id, done, total, text, updated_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (execution_id) DO UPDATE SET
+  done = excluded.done, total = excluded.total, text = excluded.text,
+  updated_at = excluded.updated_at"""
+PROGRESS = "SELECT done, total, text, updated_at FROM progress WHERE execution_id = ?"
 
 # Counters
 

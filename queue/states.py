@@ -62,6 +62,7 @@ class Verdict(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"  # the code raised, or could not be loaded
     TIMEOUT = "timeout"  # stopped at its deadline
+    CANCELLED = "cancelled"  # stopped because somebody asked for it
     LOST = "lost"  # its worker died
     STOPPED = "stopped"  # begun, then stopped by a shutdown
     RELEASED = "released"  # claimed and never begun
@@ -94,6 +95,7 @@ TRANSITIONS = (
     Transition("release", HELD, _states(State.READY), "settle"),
     Transition("fail", HELD, _states(State.FAILED), "settle"),
     Transition("expire", HELD, _states(State.TIMEOUT), "settle"),
+    Transition("end", HELD, _states(State.CANCELLED), "settle"),
     Transition("abandon", _states(State.BLOCKED), _states(State.CANCELLED), "settle"),
     Transition("cancel", PENDING, _states(State.CANCELLED), "cancel"),
     Transition("requeue", UNSUCCESSFUL, _WAITING, "requeue"),

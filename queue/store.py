@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         NewWorkflow,
         OpenExecution,
         Outcome,
+        Progress,
         Settled,
         WorkerRow,
     )
@@ -45,8 +46,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def cancel(self, uuid: str) -> bool:
-        """Cancel a pending job, and tell its children. False when it is not pending."""
+    def cancel(self, uuid: str, *, running: bool = False) -> bool:
+        """Cancel a pending job, and tell its children. False when it is not pending.
+
+        With `running`, ask that a running one be ended; from then on its execution can only end as
+        cancelled, by whatever supervises it or when its function returns.
+        """
 
     @abstractmethod
     def requeue(self, uuid: str) -> bool:
@@ -66,8 +71,8 @@ class Store(ABC):
     # What workers do.
 
     @abstractmethod
-    def register(self, name: str, identity: Identity) -> int:
-        """Begin a worker's life; its key."""
+    def register(self, name: str, identity: Identity, parent: Identity | None = None) -> int:
+        """Begin a worker's life; its key. `parent` is the supervisor that answers for it."""
 
     @abstractmethod
     def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
@@ -88,6 +93,10 @@ class Store(ABC):
         """Give the results of a job's parents as JSON text by uuid; None where one has none."""
 
     @abstractmethod
+    def set_progress(self, execution: int, progress: Progress) -> None:
+        """Note how far a running job says that it is."""
+
+    @abstractmethod
     def glance(self) -> Glance:
         """Look without any lock whether there is something to do, and when there will be."""
 
@@ -106,6 +115,10 @@ class Store(ABC):
         Call it only when the worker's process is seen dead. Gives what was recorded; an execution
         whose outcome was there already is not among them.
         """
+
+    @abstractmethod
+    def to_end(self) -> list[int]:
+        """List the executions that somebody asked to end."""
 
     # Looks: nothing is created or changed.
 
@@ -128,6 +141,10 @@ class Store(ABC):
     @abstractmethod
     def executions(self, job: int) -> list[ExecutionRow]:
         """List a job's attempts, oldest first."""
+
+    @abstractmethod
+    def progress(self, execution: int) -> Progress | None:
+        """Give how far an execution said that it was, None when it said nothing."""
 
     @abstractmethod
     def counts(self) -> dict[str, int]:

@@ -34,7 +34,6 @@ class Pool:
     ) -> None:
         """Begin empty; `fill` spawns. `count` stands above the settings' number."""
         self.children: list[Child] = []
-        self.names: frozenset[str] = frozenset()  # replaced, never changed: other threads read it
         self._settings = settings
         self._environment = settings.worker_environment()
         self._companions = companions
@@ -134,13 +133,11 @@ class Pool:
             reload=workers.reload,
         )
         python = workers.python or sys.executable
-        self.names |= {name}  # before it lives: a survey must never take it for a stranger
         try:
             child = Child(
                 number, orders, python, self._environment, self._companions.output / orders.log
             )
         except OSError as error:
-            self.names -= {name}
             self._failed(number, None, None, f"{python} cannot be started: {error.strerror}")
             return None
         self.children.append(child)
@@ -163,10 +160,6 @@ class Pool:
             self._log.event("worker_killed", **told, reason=child.killed_for.name.lower())
         else:
             self._log.event("worker_lost", **told)
-
-    def release_name(self, child: Child) -> None:
-        """Let a survey judge what this child may have left in the store."""
-        self.names -= {child.name}
 
     def _failed(self, number: int, pid: int | None, status: int | None, error: str) -> None:
         failures = self._failed_starts[number] = self._failed_starts.get(number, 0) + 1
@@ -197,7 +190,20 @@ class Pool:
     def interrupt(self) -> None:
         """Interrupt all jobs, because the service stops."""
         for child in self.children:
+            if child.state is ChildState.STARTING:
+                child.kill()
             child.interrupt(Reason.SHUTDOWN)
+
+    def cancel(self, executions: list[int]) -> None:
+        """Interrupt these, wherever they run."""
+        for child in self.children:
+            if child.status().execution in executions:
+                child.interrupt(Reason.CANCELLATION)
+
+    def limit_output(self) -> None:
+        """Keep head and tail of what jobs print that print much."""
+        for child in self.children:
+            child.limit_output()
 
     def kill(self) -> None:
         """Kill all children that are left."""

@@ -29,17 +29,16 @@ from gigq.supervisor.store_thread import StoreThread
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
 from gigq.worker.process_tree import become_subreaper, kill_children
-from gigq.worker.reclaim import reclaim_dead
+from gigq.worker.reclaim import reclaim_dead, retire_named
 from gigq.worker.service_worker import TICK
 
 if TYPE_CHECKING:
     from gigq.queue.companions import Companions
-    from gigq.queue.sqlite_store import SqliteStore
     from gigq.supervisor.log import Log
     from gigq.worker.reclaim import Reclaimed
 
 _SECOND = 1_000_000_000
-_SURVEY = 1.0  # seconds between looks for workers that died without a supervisor
+_SURVEY = 0.5  # seconds between looks for what is told through the database only
 _LOOK_AT_FILES = 30.0  # seconds; the net under watchdog
 _STREAM = 0.1  # seconds between looks at what running jobs print
 _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
@@ -218,21 +217,13 @@ class Supervisor:
         self._ready.discard(child.name)
         self._code.pop(child.name, None)
         self._streams.pop(child.name).close()
-        if child.worker is None:
-            self._forget(child)
-        else:
-            worker = child.worker
-            self._store.do(
-                lambda store: store.retire(worker, child.judge),
-                lambda reclaimed: self._reclaimed(reclaimed, child),
-            )
+        self._store.do(
+            lambda store: retire_named(store, child.name, child.judge),
+            lambda reclaimed: self._reclaimed(reclaimed, child),
+        )
 
     def _reclaimed(self, reclaimed: list[Reclaimed] | None, child: Child) -> None:
         self._tell_reclaimed(reclaimed or [], child.name)
-        self._forget(child)
-
-    def _forget(self, child: Child) -> None:
-        self._pool.release_name(child)
         child.close()
 
     def _tell_reclaimed(self, reclaimed: list[Reclaimed], worker: str | None) -> None:
@@ -253,20 +244,25 @@ class Supervisor:
     # Workers of nobody
 
     def _survey(self) -> None:
-        """Look for workers of this machine that died while nobody watched them."""
+        """Look for what is told through the database only.
+
+        That is: workers of this machine that died while nobody watched them, and executions that
+        somebody wants to end.
+        """
         now = time.monotonic_ns()
         if now < self._next_survey or self._surveying:
             return
         self._next_survey = now + int(_SURVEY * _SECOND)
         self._surveying = True
-        self._store.do(self._reclaim_strangers, self._surveyed)
+        self._pool.limit_output()
+        self._store.do(lambda store: (reclaim_dead(store), store.to_end()), self._surveyed)
 
-    def _reclaim_strangers(self, store: SqliteStore) -> list[Reclaimed]:
-        return reclaim_dead(store, spare=_Names(self._pool))
-
-    def _surveyed(self, reclaimed: list[Reclaimed] | None) -> None:
+    def _surveyed(self, found: tuple[list[Reclaimed], list[int]] | None) -> None:
         self._surveying = False
-        self._tell_reclaimed(reclaimed or [], None)
+        reclaimed, to_end = found or ([], [])
+        self._tell_reclaimed(reclaimed, None)
+        if to_end:
+            self._pool.cancel(to_end)
 
     # Output
 
@@ -372,13 +368,3 @@ class Supervisor:
         self._store.take_results()
         self._watch.close()
         self._log.event("service_stopped")
-
-
-class _Names:
-    """The names of the pool's children as they are at the moment of asking."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._pool.names

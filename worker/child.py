@@ -17,6 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gigq.queue.output import HEAD, TAIL, give_back_middle
+from gigq.queue.records import Output
 from gigq.worker import outcome as outcomes
 from gigq.worker.channel import Channel
 from gigq.worker.process_tree import TREE_VARIABLE
@@ -66,7 +68,6 @@ class Child:
         self.orders = orders
         self.log = log
         self.state = ChildState.STARTING
-        self.worker: int | None = None  # its key in the store, once it has registered
         self.exit_status: int | None = None  # negative: a signal
         self.spawned_at = time.monotonic_ns()
         self.stop = Stop.NO
@@ -134,8 +135,6 @@ class Child:
         for message in messages:
             if message["event"] == "ready" and self.state is ChildState.STARTING:
                 self.state = ChildState.SERVING
-            elif message["event"] == "registered":
-                self.worker = message["worker"]
         return messages
 
     # What it is told
@@ -148,8 +147,6 @@ class Child:
 
     def interrupt(self, reason: Reason) -> None:
         """Interrupt the job that it runs, if any; one that is being settled is let be."""
-        if self.state is ChildState.STARTING:
-            self.kill()
         status = self.slot.read()
         running = status is not None and status.phase is Phase.RUNNING
         if self.state is ChildState.SERVING and running and status is not None:
@@ -289,18 +286,42 @@ class Child:
 
     def judge(self, held: OpenExecution) -> Outcome:
         """Give the outcome of an execution that it held when it died."""
-        if held.execution == self._execution and self._reason is Reason.SHUTDOWN:
-            return outcomes.stopped(held)
         status = self.slot.read()
         if status is None:  # it died while writing: perhaps the job had begun
             return outcomes.lost(held, self.exit_status)
         if status.execution != held.execution:
             return outcomes.released(held)
-        timed = held.execution == self._execution and self._reason is Reason.DEADLINE
-        # Its own timer may have been faster, when the supervisor was held up.
-        if timed or (status.deadline and time.monotonic_ns() >= status.deadline):
+        reason = self._reason if held.execution == self._execution else Reason.NONE
+        if status.deadline and time.monotonic_ns() >= status.deadline and reason is Reason.NONE:
+            reason = Reason.DEADLINE  # its own timer was faster: the supervisor was held up
+        return self._outcome(held, reason)._replace(output=self._output_of(status))
+
+    def _outcome(self, held: OpenExecution, reason: Reason) -> Outcome:
+        if reason is Reason.SHUTDOWN:
+            return outcomes.stopped(held)
+        if reason is Reason.CANCELLATION:
+            return outcomes.cancelled(held)
+        if reason is Reason.DEADLINE:
             return outcomes.timed_out(held, held.timeout, self._read_stacks())
         return outcomes.lost(held, self.exit_status)
+
+    def _output_of(self, status: Status) -> Output | None:
+        with suppress(OSError):
+            end = self.log.stat().st_size
+            if end > status.output_start and status.phase is Phase.RUNNING:
+                return Output(self.log.name, status.output_start, end)
+        return None
+
+    def limit_output(self) -> None:
+        """Keep head and tail of what a job prints that prints much."""
+        status = self.status()
+        if status.phase is Phase.RUNNING:
+            with suppress(OSError):
+                end = self.log.stat().st_size
+                if end - status.output_start > HEAD + TAIL:
+                    descriptor = os.open(self.log, os.O_WRONLY | os.O_CLOEXEC)
+                    give_back_middle(descriptor, status.output_start, end)
+                    os.close(descriptor)
 
     def _read_stacks(self) -> str:
         return os.pread(self._stacks, _STACKS_LONGEST, 0).decode(errors="replace")

@@ -75,6 +75,18 @@ def stopped(held: Claim | OpenExecution) -> Outcome:
     )
 
 
+def cancelled(held: Claim | OpenExecution) -> Outcome:
+    """Give the outcome of an attempt that was stopped because somebody asked for it."""
+    return Outcome(
+        held.execution,
+        held.job,
+        held.queue_id,
+        Verdict.CANCELLED,
+        error="cancelled while it ran",
+        cause="cancelled",
+    )
+
+
 def lost(held: OpenExecution, status: int | None) -> Outcome:
     """Give the outcome of an attempt whose worker died.
 

@@ -16,18 +16,26 @@ from typing import TYPE_CHECKING
 
 from gigq.queue import clock
 from gigq.queue.errors import StoreBusyError
-from gigq.queue.identity import own_identity
+from gigq.queue.identity import identity_of, own_identity
+from gigq.queue.output import give_back_middle
 from gigq.queue.records import Output
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
+from gigq.worker.current_job import CurrentJob, running
 from gigq.worker.kernel_timer import KernelTimer
 from gigq.worker.process_tree import has_children, kill_all_children
+from gigq.worker.progress_store import ProgressStore
 from gigq.worker.reporter import Reporter
 from gigq.worker.resolve import Loader
 from gigq.worker.slot import Phase, Reason, Status, Stop
-from gigq.worker.time_limit import DeadlinePassed, JobInterrupted, ShuttingDown
+from gigq.worker.time_limit import (
+    CancellationRequested,
+    DeadlinePassed,
+    JobInterrupted,
+    ShuttingDown,
+)
 from gigq.worker.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -44,7 +52,13 @@ _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
 _STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
 
-OUT, ERR = 1, 2
+OUT = 1
+
+_INTERRUPTIONS = {
+    Reason.DEADLINE: DeadlinePassed,
+    Reason.SHUTDOWN: ShuttingDown,
+    Reason.CANCELLATION: CancellationRequested,
+}
 
 
 class ExitCode(IntEnum):
@@ -65,6 +79,7 @@ class ServiceWorker:
         self._stacks = stacks
         self._reporter = Reporter(channel)
         self._loader = Loader(orders.pythonpath)
+        self._progress = ProgressStore(orders.database)
         self._kill_timer = KernelTimer(signal.SIGKILL)
         self._soft_timer = KernelTimer(signal.SIGTERM)
         self._orphaned = False
@@ -83,7 +98,6 @@ class ServiceWorker:
         self._wakeup = Wakeup(self._store.companions.doorbell)
         self._wakeup.watch(self._channel.fileno())
         self._worker = self._register()
-        self._reporter.tell("registered", worker=self._worker)
         ended: list[Outcome] = []
         idle = True
         while not self._stops():
@@ -99,9 +113,10 @@ class ServiceWorker:
         return self._leave(ended)
 
     def _register(self) -> int:
+        parent = identity_of(self._orders.supervisor)
         while True:
             try:
-                return self._store.register(self._orders.name, own_identity())
+                return self._store.register(self._orders.name, own_identity(), parent)
             except StoreBusyError as error:
                 self._reporter.tell("store_waiting", error=str(error))
 
@@ -169,6 +184,7 @@ class ServiceWorker:
         self._slot.write(Status(Phase.SETTLING, claim.execution))
         end = self._output_end()
         if end > start:
+            give_back_middle(OUT, start, end)
             outcome = outcome._replace(output=Output(self._orders.log, start, end))
         seconds = (time.monotonic_ns() - begun) / _NANOSECONDS
         self._reporter.ended(claim, outcome, seconds, started_told=told)
@@ -205,13 +221,14 @@ class ServiceWorker:
         try:
             self._interruptible = claim.execution
             try:
-                outcome = attempt.run(
-                    claim,
-                    self._loader,
-                    self._store.parent_results,
-                    change_directory=True,
-                    configured_directory=self._orders.directory,
-                )
+                with running(CurrentJob(claim, self._progress.note), alone=True):
+                    outcome = attempt.run(
+                        claim,
+                        self._loader,
+                        self._store.parent_results,
+                        change_directory=True,
+                        configured_directory=self._orders.directory,
+                    )
             except KeyboardInterrupt as error:
                 outcome = outcomes.raised(claim, error)
             finally:
@@ -222,6 +239,8 @@ class ServiceWorker:
             self._interrupted = self._slot.interruption_of(claim.execution)
         if self._interrupted is Reason.SHUTDOWN:
             return outcomes.stopped(claim)
+        if self._interrupted is Reason.CANCELLATION:
+            return outcomes.cancelled(claim)
         if self._interrupted is Reason.DEADLINE or outcome is None:
             stacks = os.pread(self._stacks, _LONGEST_STACKS, 0).decode(errors="replace")
             return outcomes.timed_out(claim, claim.timeout, stacks)
@@ -265,7 +284,7 @@ class ServiceWorker:
             return
         self._interruptible = 0
         self._interrupted = reason
-        raise DeadlinePassed if reason is Reason.DEADLINE else ShuttingDown
+        raise _INTERRUPTIONS[reason]
 
     def _on_orphaned(self, *_: object) -> None:
         """Let a timer do at the deadline what the supervisor, which died, would have done."""

@@ -48,6 +48,7 @@ class Reason(IntEnum):
     NONE = 0
     DEADLINE = 1
     SHUTDOWN = 2
+    CANCELLATION = 3
 
 
 class Status(NamedTuple):

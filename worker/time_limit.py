@@ -23,6 +23,10 @@ class DeadlinePassed(JobInterrupted):
     """The job's time is up."""
 
 
+class CancellationRequested(JobInterrupted):
+    """Somebody asked for the job to be cancelled while it runs."""
+
+
 class ShuttingDown(JobInterrupted):
     """The service stops, and the job did not end within the drain timeout."""
 

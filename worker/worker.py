@@ -19,11 +19,12 @@ from gigq.queue import clock
 from gigq.queue.errors import InvalidJobError
 from gigq.queue.identity import own_identity
 from gigq.queue.main_guard import refuse_while_loading
-from gigq.queue.service_lock import service_holder
 from gigq.queue.sqlite_store import SqliteStore, exists
 from gigq.queue.states import Verdict
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
+from gigq.worker.current_job import CurrentJob, running
+from gigq.worker.progress_store import ProgressStore
 from gigq.worker.reclaim import reclaim_dead
 from gigq.worker.resolve import Loader
 from gigq.worker.time_limit import DeadlinePassed, ThreadTimeLimit
@@ -158,6 +159,7 @@ class _Lane:
         self.current_job_id: str | None = None
         self._path = path
         self._loader = Loader(swap_path=False)
+        self._progress = ProgressStore(path)
         self._store: SqliteStore | None = None
         self._worker = 0
         self._wakeup: Wakeup | None = None
@@ -171,7 +173,7 @@ class _Lane:
         if self._wakeup is not None:
             self._wakeup.silence()
         claims = store.settle(self._worker, (), claim=1).claims
-        if not claims and service_holder(store.companions) is None and reclaim_dead(store):
+        if not claims and reclaim_dead(store):
             claims = store.settle(self._worker, (), claim=1).claims
         if not claims:
             return False
@@ -202,7 +204,7 @@ class _Lane:
         limit = ThreadTimeLimit(seconds)
         outcome = None
         try:
-            with limit:
+            with limit, running(CurrentJob(claim, self._progress.note), alone=False):
                 outcome = attempt.run(claim, self._loader, store.parent_results)
         except DeadlinePassed:  # delivered on the last step out of the block
             pass
@@ -238,6 +240,7 @@ class _Lane:
             self._wakeup.wake()
 
     def close(self) -> None:
+        self._progress.close()
         if self._store is not None:
             self._store.retire(self._worker, outcomes.stopped)
             self._store.close()

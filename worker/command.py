@@ -1,0 +1,38 @@
+"""A command line as a job: what `gigq run` submits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+from gigq.worker.time_limit import JobInterrupted
+
+MODULE, NAME = __name__, "run"
+
+
+class CommandFailed(Exception):  # noqa: N818 (what happened to the command)
+    """The command ended with another exit code than 0."""
+
+
+def run(argv: list[str]) -> dict[str, int]:
+    """Run a command until it ends; its output is the job's.
+
+    Raises CommandFailed for an exit code that is not 0. When the job is interrupted, the command
+    gets SIGTERM and the rest of the grace.
+    """
+    try:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        message = f"{argv[0]} cannot be started in {os.getcwd()}: {error.strerror}"  # noqa: PTH109
+        raise CommandFailed(message) from None
+    try:
+        code = process.wait()
+    except JobInterrupted:
+        process.terminate()
+        process.wait()
+        raise
+    if code != 0:
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        message = f"{argv[0]} ended with {how}"
+        raise CommandFailed(message)
+    return {"exit_code": code}

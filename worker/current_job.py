@@ -1,0 +1,96 @@
+"""What a running job can learn about itself, and say about its progress."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from gigq.queue import clock
+from gigq.queue.errors import StoreError
+from gigq.queue.records import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gigq.queue.records import Claim
+
+_PER_SECOND = 10  # reports that are stored; a tight loop may report more
+
+
+class CurrentJob:
+    """The job that is running.
+
+    Attributes:
+        id: Its id.
+        name: Its name.
+        attempt: Which attempt this is, from 1.
+        max_attempts: How many there may be.
+        deadline: When this attempt will be stopped, with time zone; None for no limit.
+
+    """
+
+    def __init__(self, claim: Claim, note: Callable[[int, Progress], None]) -> None:
+        """Describe a claim that begins now; `note` stores progress for its execution."""
+        self.id = claim.uuid
+        self.name = claim.name
+        self.attempt = claim.attempt
+        self.max_attempts = claim.max_attempts
+        self.deadline = None
+        if claim.timeout is not None:
+            self.deadline = datetime.now(UTC) + timedelta(microseconds=claim.timeout)
+        self._execution = claim.execution
+        self._note = note
+        self._lock = threading.Lock()
+        self._second = 0
+        self._noted = 0
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Say how far the job is: `done` of `total`, or a count if there is no total.
+
+        At most ten reports a second are stored, from any thread; one that finds the database locked
+        is left out. It never raises for that.
+        """
+        second = int(time.monotonic())
+        with self._lock:
+            if second != self._second:
+                self._second, self._noted = second, 0
+            if self._noted >= _PER_SECOND:
+                return
+            self._noted += 1
+            total = None if total is None else float(total)
+            with suppress(StoreError):
+                self._note(self._execution, Progress(float(done), total, str(text), clock.now()))
+
+
+_in_this_thread: ContextVar[CurrentJob | None] = ContextVar("gigq_current_job", default=None)
+_in_this_process: list[CurrentJob] = []  # of a worker process, for threads that the job starts
+
+
+def current_job() -> CurrentJob | None:
+    """Give the job that this code runs in; None outside of one.
+
+    Example:
+        >>> import gigq
+        >>> gigq.current_job() is None
+        True
+
+    """
+    return _in_this_thread.get() or (_in_this_process[-1] if _in_this_process else None)
+
+
+@contextmanager
+def running(job: CurrentJob, *, alone: bool) -> Iterator[None]:
+    """Let `current_job` give this one; `alone`: to all threads, for the process runs no other."""
+    token = _in_this_thread.set(job)
+    if alone:
+        _in_this_process.append(job)
+    try:
+        yield
+    finally:
+        _in_this_thread.reset(token)
+        if alone:
+            _in_this_process.remove(job)
