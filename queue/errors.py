@@ -57,6 +57,14 @@ class UnknownJobError(GigqError, KeyError):
         return str(self.args[0])
 
 
+class JobNotCompletedError(GigqError):
+    """The job failed, timed out or was cancelled."""
+
+
+class WaitTimeoutError(GigqError, TimeoutError):
+    """The job did not end within the time that was given; it goes on."""
+
+
 class StoreError(GigqError):
     """The database cannot be used."""
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gigq.queue import clock
 from gigq.queue.doorbell import ring
 from gigq.queue.errors import InvalidJobError, UnknownJobError
+from gigq.queue.handle import JobHandle
 from gigq.queue.main_guard import refuse_while_loading
+from gigq.queue.records import JobFilter
 from gigq.queue.serialize import decode
 from gigq.queue.sqlite_store import SqliteStore, exists
 from gigq.queue.states import STATES_OF, STATUS, JobStatus, Verdict
@@ -31,7 +33,8 @@ class JobQueue:
     """Jobs in one database file; may be shared by threads.
 
     Args:
-        db_path: The file. It is created by the first submit; a mere look creates nothing.
+        db_path: The file. It is created by the first submit; a mere look creates nothing. None:
+            the one that the commands use, $GIGQ_DB, else the configuration's, else ./gigq.db.
         initialize: False to refuse a database that is not there yet.
 
     Raises:
@@ -45,9 +48,13 @@ class JobQueue:
 
     """
 
-    def __init__(self, db_path: str | os.PathLike[str], initialize: bool = True) -> None:  # noqa: FBT001, FBT002 (GigQ's signature)
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] | None = None,
+        initialize: bool = True,  # noqa: FBT001, FBT002 (GigQ's signature)
+    ) -> None:
         """Name the database; nothing is opened yet."""
-        self.db_path = str(Path(db_path).absolute())
+        self.db_path = str(_database(db_path))
         self._initialize = initialize
         self._store: SqliteStore | None = None
         self._lock = threading.RLock()
@@ -83,20 +90,22 @@ class JobQueue:
 
     # Submitting
 
-    def submit(self, job: Job) -> str:
-        """Submit one job; its id. It is durable when this returns.
+    def submit(self, job: Job) -> JobHandle:
+        """Submit one job; its id, which can be asked about the job.
+
+        It is durable when this returns.
 
         Raises InvalidJobError (UnknownDependencyError, NotJsonError, FunctionReferenceError and
         others of its kind); nothing was written then.
         """
         self.submit_workflow([job])
-        return job.id
+        return JobHandle.of(job.id, self)
 
-    def submit_many(self, jobs: Iterable[Job]) -> list[str]:
+    def submit_many(self, jobs: Iterable[Job]) -> list[JobHandle]:
         """Submit up to 100,000 jobs, all or nothing; their ids. Raises as `submit` does."""
         listed = list(jobs)
         self.submit_workflow(listed)
-        return [job.id for job in listed]
+        return [JobHandle.of(job.id, self) for job in listed]
 
     def submit_workflow(self, jobs: Sequence[Job], workflow: NewWorkflow | None = None) -> None:
         """Submit jobs, all or nothing, as members of a workflow; see `Workflow.submit_all`."""
@@ -148,6 +157,12 @@ class JobQueue:
 
     # Looking
 
+    def statuses(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
+        """Tell the status of each of these jobs that there is; cheap."""
+        with self._look() as store:
+            found = {} if store is None else store.states([str(job_id) for job_id in job_ids])
+        return {job_id: STATUS[state] for job_id, state in found.items()}
+
     def get_status(self, job_id: str) -> dict[str, Any]:
         """Tell all about a job; {"exists": False} for an unknown id.
 
@@ -183,7 +198,7 @@ class JobQueue:
         """
         states = None if status is None else STATES_OF[_status(status)]
         with self._look() as store:
-            rows = [] if store is None else store.jobs(states, limit)
+            rows = [] if store is None else store.jobs(JobFilter(states=states, limit=limit))
             return [
                 _job_dict(row, [uuid for uuid, _, _ in store.parents(row.job)] if store else [])
                 for row in rows
@@ -203,6 +218,14 @@ class JobQueue:
             if self._store is not None:
                 self._store.close()
                 self._store = None
+
+
+def _database(db_path: str | os.PathLike[str] | None) -> Path:
+    if db_path is not None:
+        return Path(db_path).absolute()
+    from gigq.queue.settings import find_configuration, find_database  # noqa: PLC0415 (slow)
+
+    return find_database(None, find_configuration(None))
 
 
 def _status(status: JobStatus | str) -> JobStatus:

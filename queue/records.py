@@ -118,6 +118,7 @@ class WorkerRow(NamedTuple):
     worker: int
     name: str
     identity: Identity
+    tree: str | None  # marks, in their environment, all processes that it starts
     parent: Identity | None  # the supervisor that answers for it
 
 
@@ -142,6 +143,26 @@ class OpenExecution(NamedTuple):
     max_attempts: int
     timeout: int | None
     started_at: int
+
+
+class JobFilter(NamedTuple):
+    """Which jobs to list; None is all."""
+
+    states: tuple[str, ...] | None = None
+    name: str | None = None  # a glob pattern
+    queue: str | None = None
+    workflow: int | None = None  # its key
+    since: int | None = None  # submitted then or later
+    limit: int | None = 100
+
+
+class WorkflowRow(NamedTuple):
+    """A workflow."""
+
+    workflow: int
+    uuid: str
+    name: str
+    created_at: int
 
 
 class JobRow(NamedTuple):

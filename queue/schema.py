@@ -93,6 +93,7 @@ CREATE TABLE worker (
   pid_namespace  INTEGER NOT NULL,
   pid            INTEGER NOT NULL,
   start_ticks    INTEGER NOT NULL,
+  tree           TEXT,                     -- marks all processes that it starts
   parent_pid     INTEGER,                  -- the supervisor that answers for it, if any
   parent_ticks   INTEGER,
   started_at     INTEGER NOT NULL,

@@ -16,6 +16,7 @@ from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.records import (
     ExecutionRow,
     Glance,
+    JobFilter,
     JobRow,
     NewJob,
     NewWorkflow,
@@ -24,6 +25,7 @@ from gigq.queue.records import (
     Progress,
     Settled,
     WorkerRow,
+    WorkflowRow,
 )
 from gigq.queue.sqlite_moves import Moves
 from gigq.queue.sqlite_submit import Submission
@@ -32,6 +34,9 @@ from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+
+_AT_ONCE = 500  # values in one statement
 
 
 class SqliteStore(Store):
@@ -144,11 +149,20 @@ class SqliteStore(Store):
 
     # What workers do
 
-    def register(self, name: str, identity: Identity, parent: Identity | None = None) -> int:
+    def register(
+        self,
+        name: str,
+        identity: Identity,
+        *,
+        tree: str | None = None,
+        parent: Identity | None = None,
+    ) -> int:
         """Begin a worker's life; its key."""
         answers = (None, None) if parent is None else (parent.pid, parent.start_ticks)
         with self._connection:
-            return self._connection.insert(sql.REGISTER, (name, *identity, *answers, clock.now()))
+            return self._connection.insert(
+                sql.REGISTER, (name, *identity, tree, *answers, clock.now())
+            )
 
     def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
         """End these executions, make their children ready, claim up to `claim` jobs."""
@@ -215,15 +229,39 @@ class SqliteStore(Store):
         found = self._connection.row(sql.JOB, (uuid,))
         return None if found is None else JobRow(*found)
 
-    def jobs(self, states: Sequence[str] | None = None, limit: int | None = 100) -> list[JobRow]:
-        """List jobs in these states, newest first."""
-        most = -1 if limit is None else limit
-        if states is None:
-            rows = self._connection.rows(sql.JOBS, (most,))
-        else:
-            marks = ", ".join("?" * len(states))
-            rows = self._connection.rows(sql.JOBS_IN.format(marks), (*states, most))
+    def states(self, uuids: Sequence[str]) -> dict[str, str]:
+        """Give the state of each of these jobs that there is."""
+        found: dict[str, str] = {}
+        for start in range(0, len(uuids), _AT_ONCE):
+            part = uuids[start : start + _AT_ONCE]
+            found |= self._connection.rows(sql.STATES.format(_marks(part)), part)
+        return found
+
+    def jobs(self, wanted: JobFilter) -> list[JobRow]:
+        """List jobs, newest first."""
+        conditions: dict[str, Sequence[object]] = {sql.ANY_JOB: ()}
+        if wanted.states is not None:
+            conditions[sql.JOB_STATE_IN.format(_marks(wanted.states))] = wanted.states
+        for condition, value in (
+            (sql.JOB_NAME_LIKE, wanted.name),
+            (sql.JOB_IN_QUEUE, wanted.queue),
+            (sql.JOB_IN_WORKFLOW, wanted.workflow),
+            (sql.JOB_SINCE, wanted.since),
+        ):
+            if value is not None:
+                conditions[condition] = (value,)
+        values = [value for each in conditions.values() for value in each]
+        most = -1 if wanted.limit is None else wanted.limit
+        rows = self._connection.rows(sql.JOBS.format(" AND ".join(conditions)), (*values, most))
         return [JobRow(*row) for row in rows]
+
+    def workflows(self, name: str) -> list[WorkflowRow]:
+        """List the workflows of this name, or whose id begins so, newest first."""
+        return [WorkflowRow(*row) for row in self._connection.rows(sql.WORKFLOWS, (name,))]
+
+    def edges(self, workflow: int) -> list[tuple[str, str]]:
+        """List (parent, child) ids of a workflow's jobs."""
+        return self._connection.rows(sql.EDGES, (workflow,))
 
     def parents(self, job: int) -> list[tuple[str, str, str]]:
         """Give uuid, name and state of each parent."""
@@ -255,6 +293,7 @@ def _worker_row(
     pid_namespace: int,
     pid: int,
     start_ticks: int,
+    tree: str | None,
     parent_pid: int | None,
     parent_ticks: int | None,
 ) -> WorkerRow:
@@ -262,7 +301,11 @@ def _worker_row(
     parent = None
     if parent_pid is not None and parent_ticks is not None:
         parent = Identity(*here, parent_pid, parent_ticks)
-    return WorkerRow(worker, name, Identity(*here, pid, start_ticks), parent)
+    return WorkerRow(worker, name, Identity(*here, pid, start_ticks), tree, parent)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def exists(path: Path) -> bool:

@@ -143,12 +143,13 @@ DROP_JOB = "DELETE FROM job WHERE id = ?"
 # Workers
 
 REGISTER = """
-INSERT INTO worker (name, machine_id, boot_id, pid_namespace, pid, start_ticks, parent_pid,
+INSERT INTO worker (name, machine_id, boot_id, pid_namespace, pid, start_ticks, tree, parent_pid,
                     parent_ticks, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 RETIRE = "UPDATE worker SET ended_at = ? WHERE id = ? AND ended_at IS NULL"
 OPEN_WORKERS = """
-SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks, parent_pid, parent_ticks
+SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks, tree, parent_pid,
+       parent_ticks
   FROM worker INDEXED BY worker_open WHERE ended_at IS NULL ORDER BY id"""
 OPEN_EXECUTIONS = """
 SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.timeout,
@@ -191,8 +192,21 @@ SELECT j.id, j.uuid, j.name, s.function_name, s.function_module, s.script, s.par
   LEFT JOIN workflow f ON f.id = j.workflow_id
   LEFT JOIN execution x ON x.id = j.execution_id LEFT JOIN worker w ON w.id = x.worker_id"""
 JOB = _JOB + " WHERE j.uuid = ?"
-JOBS = _JOB + " ORDER BY j.id DESC LIMIT ?"
-JOBS_IN = _JOB + " WHERE j.state IN ({}) ORDER BY j.id DESC LIMIT ?"
+# The conditions of a list, of which those that are asked for are joined.
+JOBS = _JOB + " WHERE {} ORDER BY j.id DESC LIMIT ?"
+ANY_JOB = "1"
+JOB_STATE_IN = "j.state IN ({})"
+JOB_NAME_LIKE = "j.name GLOB ?"
+JOB_IN_QUEUE = "q.name = ?"
+JOB_IN_WORKFLOW = "j.workflow_id = ?"
+JOB_SINCE = "j.created_at >= ?"
+STATES = "SELECT uuid, state FROM job WHERE uuid IN ({})"
+WORKFLOWS = """
+SELECT id, uuid, name, created_at FROM workflow
+ WHERE name = ?1 OR (uuid >= ?1 AND uuid < ?1 || '~') ORDER BY id DESC"""
+EDGES = """
+SELECT p.uuid, c.uuid FROM job c JOIN edge e ON e.child_id = c.id JOIN job p ON p.id = e.parent_id
+ WHERE c.workflow_id = ? ORDER BY c.id, e.place"""
 PARENTS = """
 SELECT p.uuid, p.name, p.state FROM edge e JOIN job p ON p.id = e.parent_id
  WHERE e.child_id = ? ORDER BY e.place"""

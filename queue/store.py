@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gigq.queue.records import (
         ExecutionRow,
         Glance,
+        JobFilter,
         JobRow,
         NewJob,
         NewWorkflow,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         Progress,
         Settled,
         WorkerRow,
+        WorkflowRow,
     )
 
 MOST_JOBS_AT_ONCE = 100_000
@@ -71,8 +73,18 @@ class Store(ABC):
     # What workers do.
 
     @abstractmethod
-    def register(self, name: str, identity: Identity, parent: Identity | None = None) -> int:
-        """Begin a worker's life; its key. `parent` is the supervisor that answers for it."""
+    def register(
+        self,
+        name: str,
+        identity: Identity,
+        *,
+        tree: str | None = None,
+        parent: Identity | None = None,
+    ) -> int:
+        """Begin a worker's life; its key.
+
+        `tree` marks all processes that it starts; `parent` is the supervisor that answers for it.
+        """
 
     @abstractmethod
     def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
@@ -131,8 +143,20 @@ class Store(ABC):
         """Give a job as it stands."""
 
     @abstractmethod
-    def jobs(self, states: Sequence[str] | None = None, limit: int | None = 100) -> list[JobRow]:
-        """List jobs in these states (all: None), newest first."""
+    def states(self, uuids: Sequence[str]) -> dict[str, str]:
+        """Give the state of each of these jobs that there is."""
+
+    @abstractmethod
+    def jobs(self, wanted: JobFilter) -> list[JobRow]:
+        """List jobs, newest first."""
+
+    @abstractmethod
+    def workflows(self, name: str) -> list[WorkflowRow]:
+        """List the workflows of this name, or whose id begins so, newest first."""
+
+    @abstractmethod
+    def edges(self, workflow: int) -> list[tuple[str, str]]:
+        """List (parent, child) ids of a workflow's jobs."""
 
     @abstractmethod
     def parents(self, job: int) -> list[tuple[str, str, str]]:

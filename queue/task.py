@@ -11,6 +11,7 @@ from gigq.queue.job import Job
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gigq.queue.handle import JobHandle
     from gigq.queue.job_queue import JobQueue
 
 P = ParamSpec("P")
@@ -45,7 +46,7 @@ class TaskWrapper(Generic[P, R]):
         """Make a job that calls the function with `params`."""
         return Job(function=self.__wrapped__, params=params, **self._options)
 
-    def submit(self, queue: JobQueue, /, **params: Any) -> str:  # noqa: ANN401
+    def submit(self, queue: JobQueue, /, **params: Any) -> JobHandle:  # noqa: ANN401
         """Submit a job that calls the function with `params`; its id."""
         return queue.submit(self.to_job(**params))
 

@@ -8,6 +8,7 @@ from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from gigq.queue.errors import CycleError, WorkflowError
+from gigq.queue.handle import JobHandle
 from gigq.queue.job import Job
 from gigq.queue.records import NewWorkflow
 from gigq.queue.task import TaskWrapper
@@ -72,7 +73,7 @@ class Workflow:
         job.pass_parent_results = pass_parent_results
         return self.add_job(job, depends_on)
 
-    def submit_all(self, queue: JobQueue) -> list[str]:
+    def submit_all(self, queue: JobQueue) -> list[JobHandle]:
         """Submit, all or nothing, the jobs not submitted to `queue` before; the ids of all.
 
         Raises CycleError, UnknownDependencyError, InvalidJobError; nothing was written then.
@@ -81,7 +82,7 @@ class Workflow:
         new = [job for job in self.jobs if job.id not in done]
         queue.submit_workflow(new, NewWorkflow(self.id, self.name))
         done.update(job.id for job in new)
-        return [job.id for job in self.jobs]
+        return [JobHandle.of(job.id, queue) for job in self.jobs]
 
 
 def parents_first(jobs: Sequence[Job]) -> list[Job]:

@@ -30,9 +30,21 @@ class Pool:
     """The children, and how many there should be."""
 
     def __init__(
-        self, settings: Settings, companions: Companions, log: Log, *, count: int | None = None
+        self,
+        settings: Settings,
+        companions: Companions,
+        log: Log,
+        *,
+        count: int | None = None,
+        worker_name: str | None = None,
+        once: bool = False,
     ) -> None:
-        """Begin empty; `fill` spawns. `count` stands above the settings' number."""
+        """Begin empty; `fill` spawns. `count` stands above the settings' number.
+
+        `worker_name` is what workers are called, with a number if there are several; with `once`
+        they run one job and are not replaced.
+        """
+        self.has_spawned = False
         self.children: list[Child] = []
         self._settings = settings
         self._environment = settings.worker_environment()
@@ -40,6 +52,8 @@ class Pool:
         self._log = log
         self._database = settings.database
         self._count = count
+        self._worker_name = worker_name
+        self._once = once
         self._wanted = self._count_of(settings)
         self._failed_starts: dict[int, int] = {}
         self._not_before: dict[int, int] = {}
@@ -54,6 +68,9 @@ class Pool:
 
     def fill(self) -> list[Child]:
         """Spawn those that are missing and due; gives the new ones."""
+        if self._once and self.has_spawned:
+            return []
+        self.has_spawned = True
         staying = {child.number for child in self.children if child.stop is Stop.NO}
         now = time.monotonic_ns()
         new = []
@@ -121,16 +138,19 @@ class Pool:
 
     def _spawn(self, number: int) -> Child | None:
         workers = self._settings.workers
-        name = f"{self._host}.{number}.{secrets.token_hex(4)}"
+        token = secrets.token_hex(4)
+        name = self._name(number, token)
         orders = Orders(
             database=self._database,
             name=name,
+            tree=f"{os.getpid()}.{token}",
             supervisor=os.getpid(),
-            log=f"{name}.log",
+            log=f"{self._host}.{number}.{token}.log",
             pythonpath=tuple(workers.pythonpath),
             directory=workers.directory,
             kill_grace=workers.kill_grace,
             reload=workers.reload,
+            once=self._once,
         )
         python = workers.python or sys.executable
         try:
@@ -142,6 +162,11 @@ class Pool:
             return None
         self.children.append(child)
         return child
+
+    def _name(self, number: int, token: str) -> str:
+        if self._worker_name is None:
+            return f"{self._host}.{number}.{token}"
+        return self._worker_name if self._wanted == 1 else f"{self._worker_name}-{number - 1}"
 
     def is_ready(self, child: Child) -> None:
         """Note that a child became ready: the next start is not a retry."""

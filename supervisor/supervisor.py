@@ -29,7 +29,7 @@ from gigq.supervisor.store_thread import StoreThread
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
 from gigq.worker.process_tree import become_subreaper, kill_children
-from gigq.worker.reclaim import reclaim_dead, retire_named
+from gigq.worker.reclaim import reclaim_dead, retire_process
 from gigq.worker.service_worker import TICK
 
 if TYPE_CHECKING:
@@ -58,13 +58,22 @@ class Supervisor:
         log: Log,
         *,
         count: int | None = None,
+        worker_name: str | None = None,
+        once: bool = False,
     ) -> None:
-        """Prepare. `count` is the number of workers when the command line asked for one."""
+        """Prepare.
+
+        `count` and `worker_name` are the command line's; with `once`, each worker runs one job at
+        most, and none is replaced.
+        """
         self._settings = settings
         self._configuration = configuration
         self._companions = companions
         self._log = log
-        self._pool = Pool(settings, companions, log, count=count)
+        self._pool = Pool(
+            settings, companions, log, count=count, worker_name=worker_name, once=once
+        )
+        self._once = once
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain_wake)
@@ -95,9 +104,12 @@ class Supervisor:
             configuration=self._configuration,
         )
         self._watch_files([str(self._configuration)] if self._configuration else [])
-        while self._draining_until is None or self._pool.children or self._dying:
+        while self._goes_on() or self._pool.children or self._dying:
             self._turn()
         self._finish()
+
+    def _goes_on(self) -> bool:
+        return self._draining_until is None and not (self._once and self._pool.has_spawned)
 
     def _turn(self) -> None:
         """Wait for the next thing to happen, and do what is due."""
@@ -218,7 +230,7 @@ class Supervisor:
         self._code.pop(child.name, None)
         self._streams.pop(child.name).close()
         self._store.do(
-            lambda store: retire_named(store, child.name, child.judge),
+            lambda store: retire_process(store, child.identity, child.judge),
             lambda reclaimed: self._reclaimed(reclaimed, child),
         )
 

@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gigq.queue.identity import identity_of
 from gigq.queue.output import HEAD, TAIL, give_back_middle
 from gigq.queue.records import Output
 from gigq.worker import outcome as outcomes
@@ -100,11 +101,12 @@ class Child:
                     **inherited,
                     "GIGQ_DB": self.orders.database,
                     **environment,
-                    TREE_VARIABLE: self.orders.name,
+                    TREE_VARIABLE: self.orders.tree,
                 },
             )
             self.pid = self._process.pid
             self.pidfd = os.pidfd_open(self.pid)
+            self.identity = identity_of(self.pid)
         except BaseException:
             self._close()
             raise

@@ -11,13 +11,15 @@ class Orders:
     """All that a worker process needs to know. Times are seconds."""
 
     database: str
-    name: str  # also of its process tree
+    name: str
+    tree: str  # marks all processes that it starts
     supervisor: int  # its pid
     log: str  # the output file's name in the output folder
     pythonpath: tuple[str, ...] = ()
     directory: str = ""
     kill_grace: float = 2.0
     reload: bool = True
+    once: bool = False  # run one job, if one is ready, and go
 
     def as_message(self) -> dict[str, Any]:
         """Give it as a message for the channel."""

@@ -11,6 +11,7 @@ from gigq.worker.process_tree import kill_tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gigq.queue.identity import Identity
     from gigq.queue.records import OpenExecution, Outcome
     from gigq.queue.store import Store
 
@@ -27,17 +28,21 @@ def reclaim_dead(store: Store) -> list[Reclaimed]:
     for row in store.open_workers():
         answered_for = row.parent is not None and liveness(row.parent) is not Liveness.DEAD
         if not answered_for and liveness(row.identity) is Liveness.DEAD:
-            kill_tree(row.name)
+            if row.tree is not None:
+                kill_tree(row.tree)
             reclaimed += store.retire(row.worker, lambda held: lost(held, None))
     return reclaimed
 
 
-def retire_named(
-    store: Store, name: str, judge: Callable[[OpenExecution], Outcome]
+def retire_process(
+    store: Store, identity: Identity, judge: Callable[[OpenExecution], Outcome]
 ) -> list[Reclaimed]:
-    """End the life of the worker of this name, if it had begun one; gives what was recorded."""
+    """End the life of the worker that was this process, if it had begun one.
+
+    Gives what was recorded.
+    """
     reclaimed: list[Reclaimed] = []
     for row in store.open_workers():
-        if row.name == name:
+        if row.identity == identity:
             reclaimed += store.retire(row.worker, judge)
     return reclaimed

@@ -105,6 +105,8 @@ class ServiceWorker:
                 self._wakeup.silence()
             settled = self._settle(ended, claim=1)
             ended = [self._process(claim) for claim in settled.claims]
+            if self._orders.once:
+                break
             if ended:
                 idle = False
             else:
@@ -116,7 +118,9 @@ class ServiceWorker:
         parent = identity_of(self._orders.supervisor)
         while True:
             try:
-                return self._store.register(self._orders.name, own_identity(), parent)
+                return self._store.register(
+                    self._orders.name, own_identity(), tree=self._orders.tree, parent=parent
+                )
             except StoreBusyError as error:
                 self._reporter.tell("store_waiting", error=str(error))
 
