@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,14 +14,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from gigq import JobQueue
+from gigq import Job, JobQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 GIGQD = [sys.executable, "-m", "gigq.supervisor"]
 GENEROUS = 10  # how much slower than it should be a busy machine may be
+
+_LOCKER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+for order in sys.stdin:
+    connection.execute(order)
+    print(order, end="", flush=True)
+"""
 
 
 def until(
@@ -53,7 +62,7 @@ class Service:
         self.database = folder / database
         self.configuration = folder / "gigqd.toml"
         if configuration is not None:
-            self.configuration.write_text(configuration)
+            self.configure(configuration)
         self.log = folder / f"events-{time.monotonic_ns()}.jsonl"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -77,28 +86,66 @@ class Service:
         """End it, kill what is left, and show its log when the test failed."""
         self.queue.close()
         if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(signal.SIGQUIT)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                for each in [*self.tree(), psutil.Process(self.process.pid)]:
-                    each.kill()
-                self.process.wait()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for each in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
         if error is not None:
             sys.stdout.write(self.log.read_text())
 
-    def tree(self) -> list[psutil.Process]:
-        """List all processes below the service."""
-        try:
-            return psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
+    # Its processes
+
+    def processes(self) -> list[psutil.Process]:
+        """List workers and all that jobs started, also where the service is dead already."""
+        mine = f"GIGQ_DB={self.database}".encode()
+        found = []
+        for each in psutil.process_iter():
+            with contextlib.suppress(OSError):
+                if mine in Path(f"/proc/{each.pid}/environ").read_bytes().split(b"\0"):
+                    found.append(each)
+        return found
+
+    def wait_ready(self, workers: int = 1) -> Self:
+        """Wait until so many workers have become ready."""
+        until(lambda: len(self.events("worker_ready")) >= workers, what=f"{workers} ready workers")
+        return self
+
+    def worker_pids(self) -> dict[str, int]:
+        """Map the names of workers that are ready and have not gone to their pids."""
+        gone = {
+            event["worker"]
+            for name in ("worker_exited", "worker_killed", "worker_lost")
+            for event in self.events(name)
+        }
+        return {
+            event["worker"]: event["worker_pid"]
+            for event in self.events("worker_ready")
+            if event["worker"] not in gone
+        }
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 60) -> int:
+        """Signal the service and wait for its end; its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the service's own process, and see it dead."""
+        self.process.kill()
+        self.process.wait()
+
+    # What it says
 
     def events(self, name: str | None = None, **fields: object) -> list[dict[str, Any]]:
         """List the logged events of that name whose fields are so."""
         found = []
         for line in self.log.read_text().splitlines():
-            if not line.startswith("{"):
+            if not (line.startswith("{") and line.endswith("}")):
                 continue
             event = json.loads(line)
             matches = all(event.get(key) == value for key, value in fields.items())
@@ -111,23 +158,33 @@ class Service:
         what = f"event {name} {fields}"
         return until(lambda: self.events(name, **fields), seconds=seconds, what=what)[0]
 
-    def wait_ready(self, workers: int = 1) -> Self:
-        """Wait until so many workers have become ready."""
-        until(lambda: len(self.events("worker_ready")) >= workers, what=f"{workers} ready workers")
-        return self
+    def command(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start another `gigqd` command on the same database."""
+        return subprocess.Popen(
+            [*GIGQD, name, str(self.database), *arguments],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
-    def worker_pids(self) -> dict[str, int]:
-        """Map the names of workers that are ready and have not gone to their pids."""
-        gone = {
-            event["worker"]
-            for name in ("worker_exited", "worker_lost")
-            for event in self.events(name)
-        }
-        return {
-            event["worker"]: event["worker_pid"]
-            for event in self.events("worker_ready")
-            if event["worker"] not in gone
-        }
+    # What it is given
+
+    def configure(self, text: str) -> None:
+        """Replace the configuration file by a rename, as editors do."""
+        replace(self.configuration, text)
+
+    def submit(
+        self,
+        function: str,
+        params: dict[str, Any] | None = None,
+        *,
+        folder: Path | None = None,
+        **options: Any,  # noqa: ANN401 (of Job)
+    ) -> str:
+        """Submit a job of the function with this dotted name as from `folder`; its id."""
+        with contextlib.chdir(folder or self.folder):
+            return self.queue.submit(Job(function, function, params, **options))
 
     def wait_status(self, job_id: str, *statuses: str, seconds: float = 30) -> dict[str, Any]:
         """Wait until the job has one of these statuses, and give all about it."""
@@ -138,14 +195,51 @@ class Service:
             what=what,
         )
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 60) -> int:
-        """Signal the service and wait for its end; its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(seconds)
+
+class Locker:
+    """An outsider who takes the database's write lock, in a process of its own."""
+
+    def __init__(self, database: Path) -> None:
+        """Start it; it holds nothing yet."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _LOCKER, str(database)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+
+    def _do(self, statement: str) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(statement + "\n")
+        assert self.process.stdout.readline() == statement + "\n"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock."""
+        self._do("BEGIN IMMEDIATE")
+        yield
+        self._do("ROLLBACK")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file beside `path` and rename it over that."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text)
+    beside.replace(path)
 
 
 def write_jobs(folder: Path, text: str, name: str = "jobs.py") -> Path:
     """Write a module of job functions into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     path.write_text(text)
     return path
