@@ -76,7 +76,7 @@ class Output(NamedTuple):
 
     log: str
     start: int
-    end: int
+    end: int | None = None  # it still runs: up to the file's end
 
 
 class Outcome(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gigq.queue import statements as sql
-from gigq.queue.records import Claim, Outcome, Settled
+from gigq.queue.records import Claim, Outcome, Output, Settled
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
 
 if TYPE_CHECKING:
@@ -53,14 +53,16 @@ class Moves:
 
     # Claiming
 
-    def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int) -> Settled:
+    def settle(
+        self, worker: int, outcomes: Sequence[Outcome], claim: int, output: Output | None = None
+    ) -> Settled:
         """End, ready, claim: the order matters, so that a chain's next link is claimed at once."""
         dropped = [outcome for outcome in outcomes if not self.end(outcome)]
         claims: list[Claim] = []
         if claim:
             self._promote()
             self._go_on_telling()
-            while len(claims) < claim and (taken := self._take(worker)):
+            while len(claims) < claim and (taken := self._take(worker, output)):
                 claims.append(taken)
         return Settled(claims, dropped, self._awakened)
 
@@ -72,14 +74,16 @@ class Moves:
         for (queue,) in self._connection.rows(sql.PROMOTE, (self._now, _DUE_AT_ONCE)):
             self.moved(queue, State.SCHEDULED, State.READY)
 
-    def _take(self, worker: int) -> Claim | None:
+    def _take(self, worker: int, output: Output | None) -> Claim | None:
         """Charge an attempt of the next ready job and begin its execution."""
         picked = self._connection.row(sql.PICK)
         if picked is None:
             return None
         claim = Claim(*picked)
+        log, start, _ = output or (None, None, None)
         self._connection.run(
-            sql.ADD_EXECUTION, (claim.execution, claim.job, claim.attempt, worker, self._now)
+            sql.ADD_EXECUTION,
+            (claim.execution, claim.job, claim.attempt, worker, self._now, log, start),
         )
         self._connection.run(sql.HOLD_JOB, (claim.execution, self._now, claim.job))
         self.moved(claim.queue_id, State.READY, State.RUNNING)

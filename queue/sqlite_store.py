@@ -22,6 +22,7 @@ from gigq.queue.records import (
     NewWorkflow,
     OpenExecution,
     Outcome,
+    Output,
     Progress,
     Settled,
     WorkerRow,
@@ -164,10 +165,16 @@ class SqliteStore(Store):
                 sql.REGISTER, (name, *identity, tree, *answers, clock.now())
             )
 
-    def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
+    def settle(
+        self,
+        worker: int,
+        outcomes: Sequence[Outcome],
+        claim: int = 0,
+        output: Output | None = None,
+    ) -> Settled:
         """End these executions, make their children ready, claim up to `claim` jobs."""
         with self._moves() as moves:
-            return moves.settle(worker, outcomes, claim)
+            return moves.settle(worker, outcomes, claim, output)
 
     def begin(self, execution: int) -> None:
         """Make sure that no power loss forgets this claim."""

@@ -41,7 +41,8 @@ SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attem
   JOIN job_spec s ON s.job_id = j.id
  ORDER BY j.priority DESC, j.id LIMIT 1"""
 ADD_EXECUTION = """
-INSERT INTO execution (id, job_id, attempt, worker_id, started_at) VALUES (?, ?, ?, ?, ?)"""
+INSERT INTO execution (id, job_id, attempt, worker_id, started_at, output_log, output_start)
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
 HOLD_JOB = """
 UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
                due_at = NULL, cause = NULL, updated_at = ?

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         NewWorkflow,
         OpenExecution,
         Outcome,
+        Output,
         Progress,
         Settled,
         WorkerRow,
@@ -87,13 +88,21 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def settle(self, worker: int, outcomes: Sequence[Outcome], claim: int = 0) -> Settled:
+    def settle(
+        self,
+        worker: int,
+        outcomes: Sequence[Outcome],
+        claim: int = 0,
+        output: Output | None = None,
+    ) -> Settled:
         """End these executions, make their children ready, claim up to `claim` jobs; in this order.
 
         The fence: an outcome counts only while its execution holds its job. Otherwise that claim
         was lost, and the outcome is dropped; the rest stands. A claim charges one attempt; a
         release gives it back, and so does a stop when the job may run more than once. Who claims
         first promotes jobs that are due and goes on telling children of jobs that had many.
+
+        `output` is where what the claimed job prints will begin.
         """
 
     @abstractmethod

@@ -142,7 +142,9 @@ class ServiceWorker:
         """Settle and claim; what has to be stored is kept until it can be."""
         while True:
             try:
-                settled = self._store.settle(self._worker, ended, claim)
+                settled = self._store.settle(
+                    self._worker, ended, claim, Output(self._orders.log, self._output_end())
+                )
                 break
             except (StoreBusyError, sqlite3.OperationalError) as error:
                 self._reporter.tell("store_waiting", error=str(error))
