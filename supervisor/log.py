@@ -10,7 +10,8 @@ import os
 import queue
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 # structlog's console renderer would import rich, which this process does not use: a tenth of a
 # second at every start.
@@ -62,11 +63,20 @@ class _Writer:
                 pass  # nobody reads any more; the service goes on
 
     def close(self) -> None:
-        try:
+        with suppress(queue.Full):
             self._lines.put(None, timeout=_LAST_WORDS)
-        except queue.Full:
-            return
-        self._thread.join(_LAST_WORDS)
+            self._thread.join(_LAST_WORDS)
+        if self._thread.is_alive() or _is_broken(sys.stdout):
+            # Nobody reads: Python must not try once more to flush at its exit, and wait or fail.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_broken(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
 
 
 class Log:

@@ -26,7 +26,7 @@ class OutputStream:
     def __init__(self, child: Child) -> None:
         """Follow its log from the start."""
         self._child = child
-        self._descriptor = os.open(child.log, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor: int | None = None
         self._position = 0
         self._rest = b""
         self._ended: list[tuple[int, int, str]] = []  # start, end, name of jobs that have ended
@@ -36,14 +36,20 @@ class OutputStream:
         self._ended.append((start, end, name))
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """Give the job's name and the line, for each line that is new."""
+        """Give the job's name and the line, for new lines; not more than some at once."""
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._child.log, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return  # too few descriptors, perhaps; the output is kept all the same
         size = os.fstat(self._descriptor).st_size
         if size - self._position > _TOO_FAR_BEHIND:
             skipped = size - self._position - _MOST_AT_ONCE
             yield self._name(size), f"… {skipped:,} bytes are not shown here …"
             self._position += skipped
             self._rest = b""
-        while self._position < size:
+        stop = min(size, self._position + _MOST_AT_ONCE)
+        while self._position < stop:
             name, end = self._part(size)
             read = os.pread(
                 self._descriptor, min(_MOST_AT_ONCE, end - self._position), self._position
@@ -76,4 +82,5 @@ class OutputStream:
 
     def close(self) -> None:
         """Stop following."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)

@@ -71,7 +71,7 @@ class Pool:
         if self._once and self.has_spawned:
             return []
         self.has_spawned = True
-        staying = {child.number for child in self.children if child.stop is Stop.NO}
+        staying = {child.number for child in self._staying()}
         now = time.monotonic_ns()
         new = []
         for number in range(1, self._wanted + 1):
@@ -83,7 +83,7 @@ class Pool:
 
     def trim(self) -> None:
         """Let those go that are too many: idle ones first, then the youngest."""
-        staying = [child for child in self.children if child.stop is Stop.NO]
+        staying = self._staying()
         staying.sort(key=lambda child: (child.is_idle, child.number))
         surplus = len(staying) - self._wanted
         for child in staying[len(staying) - surplus :] if surplus > 0 else ():
@@ -93,8 +93,16 @@ class Pool:
             if child.stop is Stop.NO and child.number > self._wanted:
                 child.number = self._free_number()
 
+    def _staying(self) -> list[Child]:
+        """List those that are neither gone nor told to go."""
+        return [
+            child
+            for child in self.children
+            if child.stop is Stop.NO and child.state is not ChildState.EXITED
+        ]
+
     def _free_number(self) -> int:
-        taken = {child.number for child in self.children if child.stop is Stop.NO}
+        taken = {child.number for child in self._staying()}
         return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
     def scale(self, count: int) -> None:
@@ -112,7 +120,7 @@ class Pool:
 
     def renew(self, children: list[Child], reason: str, path: str | None = None) -> None:
         """Replace these between two jobs."""
-        old = [child for child in children if child.stop is Stop.NO]
+        old = [child for child in self._staying() if child in children]
         if old:
             self._log.event("workers_renewed", reason=reason, path=path, workers=len(old))
         for child in old:

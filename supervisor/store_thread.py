@@ -6,6 +6,7 @@ not wait for it. Tasks are done in order; what they give is handed to the main t
 
 from __future__ import annotations
 
+import functools
 import queue
 import sqlite3
 import threading
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-Task = "Callable[[SqliteStore], Any]"
 _PAUSE = 0.5  # seconds between tries when the database cannot be used
 
 
@@ -51,27 +51,39 @@ class StoreThread:
             self._results.popleft()()
 
     def _run(self) -> None:
-        store = SqliteStore(self._database, durable=False, create=False)
+        store: SqliteStore | None = None
         try:
+            store = self._insist(lambda: SqliteStore(self._database, durable=False, create=False))
             while (item := self._tasks.get()) is not None:
                 task, then = item
-                self._deliver(then, self._insist(store, task))
+                self._deliver(then, self._insist(functools.partial(task, store)))
+        except _EndedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 (the main thread raises it)
+            self._results.append(functools.partial(_raise, error))
+            self._wake()
         finally:
-            store.close()
+            if store is not None:
+                store.close()
 
-    def _insist(self, store: SqliteStore, task: Callable[[SqliteStore], Any]) -> Any:  # noqa: ANN401
+    def _insist(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Try until it works: what is to be recorded must be, and a full disk may get room."""
         told = False
         while True:
             try:
-                return task(store)
-            except (StoreBusyError, sqlite3.OperationalError) as error:
+                return attempt()
+            except (StoreBusyError, sqlite3.Error) as error:
+                if isinstance(error, (sqlite3.ProgrammingError, sqlite3.IntegrityError)):
+                    raise  # a mistake of ours, not of the disk
                 if not told:
-                    text, told = str(error), True
-                    self._results.append(lambda: self.on_trouble(text))  # noqa: B023 (made once)
+                    told = True
+                    self._results.append(functools.partial(self._tell, str(error)))
                     self._wake()
             if self._ended.wait(_PAUSE):
-                return None
+                raise _EndedError
+
+    def _tell(self, trouble: str) -> None:
+        self.on_trouble(trouble)
 
     def _deliver(self, then: Callable[[Any], None], result: Any) -> None:  # noqa: ANN401
         def take() -> None:
@@ -86,3 +98,11 @@ class StoreThread:
         self._tasks.put(None)
         self._thread.join(patience)
         self._ended.set()
+
+
+class _EndedError(Exception):
+    """The service ends, and the database still cannot be used."""
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -179,7 +179,7 @@ class Supervisor:
             if event == "ready":
                 self._greet(child, message["version"], message["python"])
             elif event == "files":
-                self._code[child.name] = set(message["paths"])
+                self._code.setdefault(child.name, set()).update(message["paths"])
                 self._watch_files(message["paths"])
             elif event in EVENTS:
                 output = message.pop("output", None)

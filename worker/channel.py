@@ -12,7 +12,6 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-_LONGEST = 1 << 16
 _BUFFER = 1 << 20
 
 
@@ -51,18 +50,22 @@ class Channel:
         return True
 
     def receive(self) -> list[dict[str, Any]]:
-        """Take all messages that have come; afterwards `at_end` tells whether more can come."""
+        """Take all messages that have come; `at_end` tells afterwards whether more can come."""
         messages = []
         with suppress(BlockingIOError):
             while True:
                 try:
-                    packet = self._socket.recv(_LONGEST)
+                    packet = self._socket.recv(_BUFFER)
                 except ConnectionResetError:
                     packet = b""
                 if not packet:
                     self.at_end = True
                     break
-                messages.append(json.loads(packet))
+                # A job can reach the descriptor of this socket: what it writes there is ignored.
+                with suppress(ValueError):
+                    message = json.loads(packet)
+                    if isinstance(message, dict) and "event" in message:
+                        messages.append(message)
         return messages
 
     def close(self) -> None:

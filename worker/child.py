@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,15 +79,19 @@ class Child:
         self._spawn(python, environment)
 
     def _spawn(self, python: str, environment: Mapping[str, str]) -> None:
-        self.slot = Slot()
-        self._stacks = os.memfd_create("gigq-stacks")
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.channel = Channel(here)
-        self.channel.send(self.orders.as_message())
         inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
-        output = -1
-        try:
+        with ExitStack() as mine, ExitStack() as meanwhile:
+            self.slot = Slot()
+            mine.callback(self.slot.close)
+            self._stacks = os.memfd_create("gigq-stacks")
+            mine.callback(os.close, self._stacks)
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            meanwhile.callback(there.close)
+            self.channel = Channel(here)
+            mine.callback(self.channel.close)
+            self.channel.send(self.orders.as_message())
             output = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            meanwhile.callback(os.close, output)
             descriptors = (there.fileno(), self.slot.descriptor, self._stacks)
             self._process = subprocess.Popen(
                 [python, "-P", "-m", "gigq.worker.entry", *map(str, descriptors)],
@@ -105,15 +109,15 @@ class Child:
                 },
             )
             self.pid = self._process.pid
-            self.pidfd = os.pidfd_open(self.pid)
+            try:
+                self.pidfd = os.pidfd_open(self.pid)
+            except OSError:  # too few descriptors: nobody could watch it
+                self._process.kill()
+                self._process.wait()
+                raise
+            mine.callback(os.close, self.pidfd)
             self.identity = identity_of(self.pid)
-        except BaseException:
-            self._close()
-            raise
-        finally:
-            there.close()
-            if output >= 0:
-                os.close(output)
+            self._mine = mine.pop_all()
 
     # What it does
 
@@ -340,16 +344,10 @@ class Child:
 
     def close(self) -> None:
         """Let go of everything that belongs to it; an output file without a word is removed."""
-        os.close(self.pidfd)
-        self._close()
+        self._mine.close()
         with suppress(OSError):
             if self.log.stat().st_size == 0:
                 self.log.unlink()
-
-    def _close(self) -> None:
-        self.channel.close()
-        self.slot.close()
-        os.close(self._stacks)
 
 
 _ACTIONS = {

@@ -23,9 +23,10 @@ class Orders:
 
     def as_message(self) -> dict[str, Any]:
         """Give it as a message for the channel."""
-        return asdict(self)
+        return {"event": "orders", **asdict(self)}
 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Orders:
         """Read it from the channel."""
-        return cls(**{**message, "pythonpath": tuple(message["pythonpath"])})
+        fields = {name: value for name, value in message.items() if name != "event"}
+        return cls(**{**fields, "pythonpath": tuple(message["pythonpath"])})

@@ -50,6 +50,7 @@ _BACKSTOP = 0.25  # seconds that the kernel's timer leaves the supervisor to act
 _NANOSECONDS = 1_000_000_000
 _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
+_PATHS_AT_ONCE = 100  # in one message
 _STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
 
 OUT = 1
@@ -73,6 +74,7 @@ class ServiceWorker:
 
     def __init__(self, orders: Orders, channel: Channel, slot: Slot, stacks: int) -> None:
         """Prepare; `stacks` is the descriptor that stack dumps go to."""
+        self._pid = os.getpid()
         self._orders = orders
         self._channel = channel
         self._slot = slot
@@ -184,6 +186,8 @@ class ServiceWorker:
         told = self._reporter.started(claim)
         begun = self._begin(claim, start)
         outcome = self._attempt(claim)
+        if os.getpid() != self._pid:
+            os._exit(1)  # the job forked, and this is its child: the loop is not its business
         self._kill_timer.stop()
         sys.stdout.flush()
         self._end_children(claim)
@@ -273,9 +277,10 @@ class ServiceWorker:
         """Tell the supervisor which files to watch."""
         if self._orders.reload:
             files = self._loader.project_files()
-            if not files <= self._watched:
-                self._watched |= files
-                self._reporter.tell("files", paths=sorted(files))
+            new = sorted(files - self._watched)
+            self._watched |= files
+            for start in range(0, len(new), _PATHS_AT_ONCE):
+                self._reporter.tell("files", paths=new[start : start + _PATHS_AT_ONCE])
 
     # Signals: they note, and interrupt a job that is meant
 
