@@ -6,13 +6,11 @@ has no file to find it by (a prompt, `-c`, standard input) is refused when it is
 
 from __future__ import annotations
 
-import inspect
 import os
-import site
 import sys
-import sysconfig
 from functools import cache, lru_cache
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gigq.queue.errors import FunctionReferenceError
@@ -20,6 +18,9 @@ from gigq.queue.errors import FunctionReferenceError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+
+_GENERATOR = 0x20  # code flags, as in inspect.CO_GENERATOR
+_ASYNCHRONOUS = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
 
 SCRIPT_ATTRIBUTE = "__gigq_script__"  # on a script's module that a worker loaded: its path
 
@@ -90,11 +91,13 @@ def why_not_a_job(function: Callable[..., Any]) -> str | None:
         return "is a lambda, which a worker cannot find by name; write it as a function with def"
     if "<locals>" in name:
         return "is defined inside another function; move it to the top level of its module"
-    if inspect.ismethod(function) and not inspect.isclass(function.__self__):
+    if isinstance(function, MethodType) and not isinstance(function.__self__, type):
         return "is a method of an object, which stays in this process; use a function"
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    code = getattr(function, "__code__", None)
+    flags = 0 if code is None else code.co_flags
+    if flags & _ASYNCHRONOUS:
         return "is asynchronous; wrap it: def job(): return asyncio.run(main())"
-    if inspect.isgeneratorfunction(function):
+    if flags & _GENERATOR:
         return "is a generator, whose values a job cannot keep; return a list"
     return None
 
@@ -129,6 +132,9 @@ def import_root(module: str, file: str | None) -> str:
 
 @cache
 def _installed_roots() -> frozenset[str]:
+    import site  # noqa: PLC0415 (only for functions of modules)
+    import sysconfig  # noqa: PLC0415
+
     paths = sysconfig.get_paths()
     roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
     roots |= {*site.getsitepackages(), site.getusersitepackages()}

@@ -9,6 +9,11 @@ _logger.addHandler(logging.NullHandler())
 _logger.propagate = False
 
 
+def logger(name: str) -> logging.Logger:
+    """Give a logger of the library: silent unless `setup_logging` was called."""
+    return _logger.getChild(name)
+
+
 def setup_logging(level: int | str = logging.INFO) -> None:
     """Let the library log to standard error, from `level` on. May be called again."""
     for handler in list(_logger.handlers):

@@ -11,7 +11,6 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import os
 import sys
 from pathlib import Path
@@ -185,6 +184,8 @@ def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
 def _look_at(
     function: Callable[..., Any], file: str | None, stamp: tuple[int, int, int] | None
 ) -> Loaded:
+    import inspect  # noqa: PLC0415 (slow, and not for who only submits)
+
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # some built-in functions have none

@@ -7,7 +7,6 @@ runs it as long as this process lives.
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import uuid
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from gigq.queue import clock
 from gigq.queue.errors import InvalidJobError
 from gigq.queue.identity import own_identity
+from gigq.queue.logs import logger
 from gigq.queue.main_guard import refuse_while_loading
 from gigq.queue.sqlite_store import SqliteStore, exists
 from gigq.queue.states import Verdict
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from gigq.queue.records import Claim, Outcome
 
-_log = logging.getLogger("gigq.worker")
+_log = logger("worker")
 
 
 class Worker:
