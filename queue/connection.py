@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 Synchronous = Literal["NORMAL", "FULL"]
 
 LOCK_PATIENCE = 30.0  # seconds before a client gives up on the write lock
-CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about a thousand pages
+PAGE_BYTES = 2048
+CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about two thousand pages
 _RETRY_SHORTEST = 0.0001
 _RETRY_LONGEST = 0.001
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -191,7 +192,10 @@ class Connection:
     # The write-ahead log
 
     def use_write_ahead_log(self) -> None:
-        """Prepare an empty file; both choices stay with it."""
+        """Prepare an empty file; these choices stay with it."""
+        # Each commit writes whole pages of six b-trees into the log: with pages half the usual size
+        # a claim and completion took a quarter less time (benchmarks/claims.py).
+        self._patiently(self._sqlite, f"PRAGMA page_size = {PAGE_BYTES}")
         self._patiently(self._sqlite, "PRAGMA auto_vacuum = INCREMENTAL")
         self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
 

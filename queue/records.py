@@ -145,6 +145,36 @@ class OpenExecution(NamedTuple):
     started_at: int
 
 
+class Ancestor(NamedTuple):
+    """A job that another one waits for, or would have."""
+
+    uuid: str
+    name: str
+    state: str
+
+
+class Standing(NamedTuple):
+    """What keeps a job where it is, beyond its own row."""
+
+    on_parent_failure: str
+    queue_paused: bool
+    ready_before: int  # jobs that are taken before it, counted up to a bound
+    blamed: Ancestor | None  # whose end cancelled it, through others or at once
+
+
+class WantedFunction(NamedTuple):
+    """A function that pending jobs are to run, and from where."""
+
+    module: str
+    name: str
+    script: str | None
+    import_root: str
+    directory: str  # where it was submitted
+    job_directory: str | None
+    python: str
+    jobs: int
+
+
 class JobFilter(NamedTuple):
     """Which jobs to list; None is all."""
 

@@ -14,6 +14,7 @@ from gigq.queue.errors import InvalidJobError, StoreError, WorkflowError
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.records import (
+    Ancestor,
     ExecutionRow,
     Glance,
     JobFilter,
@@ -25,6 +26,8 @@ from gigq.queue.records import (
     Output,
     Progress,
     Settled,
+    Standing,
+    WantedFunction,
     WorkerRow,
     WorkflowRow,
 )
@@ -273,6 +276,25 @@ class SqliteStore(Store):
     def parents(self, job: int) -> list[tuple[str, str, str]]:
         """Give uuid, name and state of each parent."""
         return self._connection.rows(sql.PARENTS, (job,))
+
+    def standing(self, job: int, most: int) -> Standing | None:
+        """Give what keeps a job where it is."""
+        found = self._connection.row(sql.STANDING, (job, most))
+        if found is None:
+            return None
+        policy, paused, more_urgent, older = found
+        blamed = self._connection.row(sql.BLAMED, (job,))
+        return Standing(
+            policy,
+            bool(paused),
+            min(more_urgent + older, most),
+            None if blamed is None else Ancestor(*blamed),
+        )
+
+    def wanted_functions(self, limit: int) -> list[WantedFunction]:
+        """List the distinct functions of pending jobs."""
+        rows = self._connection.rows(sql.WANTED_FUNCTIONS, (limit,))
+        return [WantedFunction(*row) for row in rows]
 
     def executions(self, job: int) -> list[ExecutionRow]:
         """List a job's attempts, oldest first."""

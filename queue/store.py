@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         Output,
         Progress,
         Settled,
+        Standing,
+        WantedFunction,
         WorkerRow,
         WorkflowRow,
     )
@@ -170,6 +172,14 @@ class Store(ABC):
     @abstractmethod
     def parents(self, job: int) -> list[tuple[str, str, str]]:
         """Give uuid, name and state of each parent."""
+
+    @abstractmethod
+    def standing(self, job: int, most: int) -> Standing | None:
+        """Give what keeps a job where it is; counts up to `most` jobs before it."""
+
+    @abstractmethod
+    def wanted_functions(self, limit: int) -> list[WantedFunction]:
+        """List the distinct functions of pending jobs, those of the oldest jobs first."""
 
     @abstractmethod
     def executions(self, job: int) -> list[ExecutionRow]:
