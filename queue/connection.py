@@ -20,7 +20,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from gigq.queue.errors import StoreBusyError, StoreError
+from gigq.queue.errors import (
+    ForeignDatabaseError,
+    StoreBusyError,
+    StoreError,
+    StoreUnusableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +41,15 @@ PAGE_BYTES = 2048
 CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about two thousand pages
 _RETRY_SHORTEST = 0.0001
 _RETRY_LONGEST = 0.001
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "make room on its disk; nothing that was stored is lost",
+    sqlite3.SQLITE_READONLY: "give this user write permission to the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "its folder must exist, and this user must be able to write there",
+    sqlite3.SQLITE_IOERR: "look at its disk; nothing was changed",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: stop the service, and restore a backup",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database, and was left as it is; name another file",
+}
+_OTHER_ADVICE = "nothing was changed"
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
@@ -89,15 +103,18 @@ class Connection:
 
     def run(self, statement: str, values: Sequence[object] = ()) -> int:
         """Run one change and give how many rows it changed."""
-        return self._sqlite.execute(statement, values).rowcount
+        return self._run(statement, values).rowcount
 
     def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run one change for each row of values."""
-        self._sqlite.executemany(statement, rows)
+        try:
+            self._sqlite.executemany(statement, rows)
+        except sqlite3.DatabaseError as error:
+            raise self._trouble(error) from error
 
     def insert(self, statement: str, values: Sequence[object] = ()) -> int:
         """Insert one row and give its key."""
-        key = self._sqlite.execute(statement, values).lastrowid
+        key = self._run(statement, values).lastrowid
         if key is None:
             raise AssertionError(statement)
         return key
@@ -105,13 +122,27 @@ class Connection:
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """Give all rows: no cursor stays open to pin the write-ahead log."""
         if self._sqlite.in_transaction:
-            return self._sqlite.execute(statement, values).fetchall()
+            return self._run(statement, values).fetchall()
         return self._patiently(self._sqlite, statement, values)
 
     def row(self, statement: str, values: Sequence[object] = ()) -> Any:  # noqa: ANN401
         """Give the first row, None where there is none."""
         found = self.rows(statement, values)
         return found[0] if found else None
+
+    def _run(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._sqlite.execute(statement, values)
+        except sqlite3.DatabaseError as error:
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: sqlite3.DatabaseError) -> Exception:
+        """Say what is wrong with the file or its disk; a mistake in a statement stays one."""
+        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+            return error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        kind = ForeignDatabaseError if code == sqlite3.SQLITE_NOTADB else StoreUnusableError
+        return kind(f"{self._path}: {error}; {_ADVICE.get(code, _OTHER_ADVICE)}")
 
     def _patiently(
         self, connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()
@@ -120,9 +151,9 @@ class Connection:
         while True:
             try:
                 return connection.execute(statement, values).fetchall()
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 if not is_busy(error):
-                    raise
+                    raise self._trouble(error) from error
                 self._pause(give_up)
 
     # The write transaction
@@ -133,9 +164,9 @@ class Connection:
             self._leave_to_parent()
         try:
             self._sqlite.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if not is_busy(error):
-                raise
+                raise self._trouble(error) from error
             self._begin_patiently()
         return self
 
@@ -148,7 +179,7 @@ class Connection:
         """Commit, or undo all of it when the block raised or the commit fails."""
         if kind is None:
             try:
-                self._sqlite.execute("COMMIT")
+                self._run("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
@@ -168,9 +199,9 @@ class Connection:
             self._pause(give_up)
             try:
                 self._sqlite.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 if not is_busy(error):
-                    raise
+                    raise self._trouble(error) from error
             else:
                 return
 
@@ -256,5 +287,5 @@ def _connect(path: Path) -> sqlite3.Connection:
             path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
         )
     except sqlite3.OperationalError as error:
-        message = f"{path} cannot be opened ({error}); its folder must exist and be writable"
+        message = f"{path} cannot be opened ({error}); {_ADVICE[sqlite3.SQLITE_CANTOPEN]}"
         raise StoreError(message) from None

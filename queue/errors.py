@@ -73,6 +73,10 @@ class StoreBusyError(StoreError):
     """Another process held the database's write lock for too long."""
 
 
+class StoreUnusableError(StoreError):
+    """The file or its disk does not allow what was asked for."""
+
+
 class ForeignDatabaseError(StoreError):
     """The file is a database of something else."""
 

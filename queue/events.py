@@ -38,7 +38,9 @@ EVENTS = {
         "warning",
         ("worker", "worker_pid", "status", "reason"),
     ),
-    "worker_lost": Event("a worker process died", "error", ("worker", "worker_pid", "status")),
+    "worker_lost": Event(
+        "a worker process died", "error", ("worker", "worker_pid", "status", "error")
+    ),
     "worker_start_failed": Event(
         "a worker process ended before it was ready; it is tried again later",
         "error",
@@ -64,6 +66,11 @@ EVENTS = {
     "job_reclaimed": Event("what a dead worker held was taken back", "warning", JOB_ENDED),
     "job_left_processes": Event(
         "processes that a job had started were ended with it", "warning", ("job_id", "alive")
+    ),
+    "job_left_changes": Event(
+        "the job changed what all jobs of its process share; it was put back",
+        "warning",
+        ("job_id", "job_name", "changed"),
     ),
     "job_output": Event("a line that a job printed", fields=("job_name", "line")),
     "jobs_completed": Event("successes that were too many to be told singly", fields=("count",)),

@@ -32,16 +32,12 @@ def set_up(connection: Connection, path: Path) -> None:
 
 def is_ours(connection: Connection, path: Path) -> bool:
     """Tell whether the tables are there; raise where they are somebody else's."""
-    try:
-        application_id = connection.row("PRAGMA application_id")[0]
-        version = connection.row("PRAGMA user_version")[0]
-        if application_id == APPLICATION_ID:
-            _check_version(path, version)
-            return True
-        tables = {name for (name,) in connection.rows("SELECT name FROM sqlite_schema")}
-    except sqlite3.DatabaseError as error:
-        message = f"{path} is not a usable SQLite database ({error}); nothing was changed in it"
-        raise ForeignDatabaseError(message) from None
+    application_id = connection.row("PRAGMA application_id")[0]
+    version = connection.row("PRAGMA user_version")[0]
+    if application_id == APPLICATION_ID:
+        _check_version(path, version)
+        return True
+    tables = {name for (name,) in connection.rows("SELECT name FROM sqlite_schema")}
     if not tables and application_id == 0:
         return False
     if {"jobs", "job_executions"} <= tables:

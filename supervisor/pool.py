@@ -192,7 +192,8 @@ class Pool:
         elif child.killed_for is not Reason.NONE:
             self._log.event("worker_killed", **told, reason=child.killed_for.name.lower())
         else:
-            self._log.event("worker_lost", **told)
+            error = child.last_words() if child.exit_status and child.exit_status > 0 else None
+            self._log.event("worker_lost", **told, error=error)
 
     def _failed(self, number: int, pid: int | None, status: int | None, error: str) -> None:
         failures = self._failed_starts[number] = self._failed_starts.get(number, 0) + 1

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import queue
-import sqlite3
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from gigq.queue.errors import StoreBusyError
+from gigq.queue.errors import StoreBusyError, StoreUnusableError
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
@@ -72,9 +71,7 @@ class StoreThread:
         while True:
             try:
                 return attempt()
-            except (StoreBusyError, sqlite3.Error) as error:
-                if isinstance(error, (sqlite3.ProgrammingError, sqlite3.IntegrityError)):
-                    raise  # a mistake of ours, not of the disk
+            except (StoreBusyError, StoreUnusableError) as error:
                 if not told:
                     told = True
                     self._results.append(functools.partial(self._tell, str(error)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_STRAYS_WITHIN = 2.0  # seconds
 _PAUSE = 0.0005  # seconds between two looks at processes that are dying
 
 TREE_VARIABLE = "GIGQ_TREE"  # in the environment of each worker process and all it starts
@@ -106,14 +107,18 @@ def tree_name(pid: int) -> str | None:
 def kill_tree(name: str) -> int:
     """Kill what a dead worker process left when no supervisor was there to inherit it.
 
-    Gives how many processes were found.
+    Waits up to two seconds until it is gone. Gives how many processes were seen.
     """
     import psutil  # noqa: PLC0415
 
-    found = 0
-    for pid in psutil.pids():
-        if pid != os.getpid() and tree_name(pid) == name:
+    give_up = time.monotonic() + _STRAYS_WITHIN
+    seen: set[int] = set()
+    while True:
+        found = [pid for pid in psutil.pids() if pid != os.getpid() and tree_name(pid) == name]
+        for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-                found += 1
-    return found
+        seen.update(found)
+        if not found or time.monotonic() > give_up:
+            return len(seen)
+        time.sleep(_PAUSE)

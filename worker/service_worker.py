@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import sys
 import time
+from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
-from gigq.queue.errors import StoreBusyError
+from gigq.queue.errors import StoreBusyError, StoreUnusableError
 from gigq.queue.identity import identity_of, own_identity
 from gigq.queue.output import give_back_middle
 from gigq.queue.records import Output
@@ -30,6 +30,7 @@ from gigq.worker.progress_store import ProgressStore
 from gigq.worker.reporter import Reporter
 from gigq.worker.resolve import Loader
 from gigq.worker.slot import Phase, Reason, Status, Stop
+from gigq.worker.surroundings import Surroundings
 from gigq.worker.time_limit import (
     CancellationRequested,
     DeadlinePassed,
@@ -52,8 +53,6 @@ _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
 _PATHS_AT_ONCE = 100  # in one message
 _STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
-
-OUT = 1
 
 _INTERRUPTIONS = {
     Reason.DEADLINE: DeadlinePassed,
@@ -92,6 +91,7 @@ class ServiceWorker:
         self._watched: set[str] = set()
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGUSR2, self._on_orphaned)
+        self._surroundings = Surroundings()
 
     def run(self) -> ExitCode:
         """Run jobs until told to stop, or until the supervisor is gone."""
@@ -148,7 +148,7 @@ class ServiceWorker:
                     self._worker, ended, claim, Output(self._orders.log, self._output_end())
                 )
                 break
-            except (StoreBusyError, sqlite3.OperationalError) as error:
+            except (StoreBusyError, StoreUnusableError) as error:
                 self._reporter.tell("store_waiting", error=str(error))
                 time.sleep(_STORE_PAUSE)
             if self._stops():
@@ -189,12 +189,12 @@ class ServiceWorker:
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
         self._kill_timer.stop()
-        sys.stdout.flush()
         self._end_children(claim)
+        self._put_back(claim)
         self._slot.write(Status(Phase.SETTLING, claim.execution))
         end = self._output_end()
         if end > start:
-            give_back_middle(OUT, start, end)
+            give_back_middle(self._surroundings.output, start, end)
             outcome = outcome._replace(output=Output(self._orders.log, start, end))
         seconds = (time.monotonic_ns() - begun) / _NANOSECONDS
         self._reporter.ended(claim, outcome, seconds, started_told=told)
@@ -262,8 +262,18 @@ class ServiceWorker:
             left = kill_all_children(_REAPING)
             self._reporter.tell("job_left_processes", job_id=claim.uuid, alive=left)
 
+    def _put_back(self, claim: Claim) -> None:
+        """Let the next job find the process as this one did."""
+        with suppress(OSError, ValueError):  # a job may have closed it
+            sys.stdout.flush()
+        changed = self._surroundings.restore()
+        if changed:
+            self._reporter.tell(
+                "job_left_changes", job_id=claim.uuid, job_name=claim.name, changed=changed
+            )
+
     def _output_end(self) -> int:
-        return os.fstat(OUT).st_size
+        return os.fstat(self._surroundings.output).st_size
 
     # Fresh code
 

@@ -1,0 +1,131 @@
+"""What one job finds as the one before it did: signals, environment, umask, standard streams.
+
+A worker process runs many jobs. What a job changes of the process and leaves changed is put back
+before the next one begins, and said, with the job's name. The working directory is set for each
+job anyway.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from typing import Any
+
+_FIRST_SAVED = 10  # descriptors below are more likely to be closed or replaced by a job
+_STREAMS = (0, 1, 2)
+_SIGNALS = (  # that jobs and their libraries use; to look at all 62 would cost 30 µs a job
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGCHLD,
+    signal.SIGPIPE,
+)
+
+
+class Surroundings:
+    """The state of this process that jobs share, as it was when this was made."""
+
+    def __init__(self) -> None:
+        """Take note of everything."""
+        self._handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._environment = dict(os.environ)
+        self._raw_environment = dict(_raw(os.environ))
+        self._umask = _umask()
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+        self._saved = {
+            number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in _STREAMS
+        }
+        self._files = {number: _file(number) for number in _STREAMS}
+        self.output = self._saved[1]  # standard output, whatever a job does to descriptor 1
+
+    def restore(self) -> list[str]:
+        """Put back what was changed since; gives the names of what was."""
+        return [
+            name
+            for name, restored in (
+                ("signals", self._restore_signals),
+                ("timer", self._restore_timer),
+                ("environment", self._restore_environment),
+                ("umask", self._restore_umask),
+                ("streams", self._restore_streams),
+            )
+            if restored()
+        ]
+
+    def _restore_signals(self) -> bool:
+        changed = False
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler:
+                changed = True
+                # None: a handler that was not set by Python, and cannot be by it.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        return changed
+
+    def _restore_timer(self) -> bool:
+        if not signal.getitimer(signal.ITIMER_REAL)[0]:
+            return False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return True
+
+    def _restore_environment(self) -> bool:
+        if _raw(os.environ) == self._raw_environment:
+            return False
+        for name in set(os.environ) - set(self._environment):
+            del os.environ[name]
+        os.environ.update(self._environment)
+        return True
+
+    def _restore_umask(self) -> bool:
+        if _umask() == self._umask:
+            return False
+        os.umask(self._umask)
+        return True
+
+    def _restore_streams(self) -> bool:
+        changed = (sys.stdin, sys.stdout, sys.stderr) != self._streams
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        for number, file in self._files.items():
+            if _file(number) != file:
+                changed = True
+                os.dup2(self._saved[number], number)
+        for number, stream in enumerate(self._streams):
+            if stream.closed:
+                changed = True
+                self._reopen(number)
+        return changed
+
+    def _reopen(self, number: int) -> None:
+        """Make a new stream in place of one that a job has closed, and its descriptor with it."""
+        os.dup2(self._saved[number], number)
+        stream = open(  # noqa: SIM115 (it stays open)
+            number, "r" if number == 0 else "w", buffering=1, closefd=False, encoding="utf-8"
+        )
+        streams = list(self._streams)
+        streams[number] = stream
+        sys.stdin, sys.stdout, sys.stderr = self._streams = tuple(streams)  # type: ignore[assignment]
+
+
+def _raw(environment: Any) -> dict[Any, Any]:  # noqa: ANN401 (os._Environ)
+    # Its own dictionary, already encoded: comparing that costs a fortieth of going through it.
+    found: dict[Any, Any] = environment._data  # noqa: SLF001
+    return found
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+def _file(number: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
