@@ -229,27 +229,27 @@ class Moves:
     def requeue(self, job: int, state: str, queue: int) -> None:
         """Make an unsuccessful job pending again, and whatever was cancelled because of it."""
         self._connection.run(sql.DROP_FANOUT, (job,))
-        target, waiting_on = self._recount(job)
+        target, waiting_on = self._recount(job, None)
         self._connection.run(sql.REQUEUE, (target, waiting_on, self._now, job))
         self.moved(queue, state, target)
         revived = [job]
         while revived:
             parent = revived.pop()
             self._connection.run(sql.RECOUNT_CHILDREN, (parent,))
-            for child, child_queue in self._connection.rows(sql.CANCELLED_BY, (parent,)):
+            for child, child_queue, due_at in self._connection.rows(sql.CANCELLED_BY, (parent,)):
                 failed = self._connection.row(sql.UNSUCCESSFUL_PARENT, (child,))
                 if failed is not None:
                     self._connection.run(sql.BLAME, (failed[0], child))
                     continue
                 self._connection.run(sql.DROP_FANOUT, (child,))
-                target, waiting_on = self._recount(child)
-                self._connection.run(sql.REQUEUE, (target, waiting_on, self._now, child))
+                target, waiting_on = self._recount(child, due_at)
+                self._connection.run(sql.REVIVE, (target, waiting_on, self._now, child))
                 self.moved(child_queue, State.CANCELLED, target)
                 revived.append(child)
 
-    def _recount(self, job: int) -> tuple[State, int]:
+    def _recount(self, job: int, due_at: int | None) -> tuple[State, int]:
         (waiting_on,) = self._connection.row(sql.UNFINISHED_PARENTS, (job,))
-        return self.awake_or_blocked(waiting_on, None), waiting_on
+        return self.awake_or_blocked(waiting_on, due_at), waiting_on
 
 
 _NO_LAST = (1 << 63) - 1

@@ -89,11 +89,17 @@ UPDATE job SET state = ?, waiting_on = ?, updated_at = ? WHERE id = ? AND state 
 ABANDON = """
 UPDATE job SET state = 'cancelled', cause = 'parent_failed', cancelled_by = ?, updated_at = ?
  WHERE id = ? AND state = 'blocked'"""
-UNFINISHED_PARENTS = """
+# A parent that has ended but is still to tell this child counts as unfinished: it will be told.
+_UNFINISHED_PARENTS = """
 SELECT count(*) FROM edge e JOIN job p ON p.id = e.parent_id
- WHERE e.child_id = ?1 AND CASE (SELECT on_parent_failure FROM job WHERE id = ?1)
+  LEFT JOIN fanout f ON f.parent_id = p.id
+       AND e.child_id > f.after_child AND e.child_id <= f.last_child
+ WHERE e.child_id = {child} AND (f.parent_id IS NOT NULL OR CASE {policy}
    WHEN 'run' THEN p.state NOT IN ('completed', 'failed', 'timeout', 'cancelled')
-   ELSE p.state <> 'completed' END"""
+   ELSE p.state <> 'completed' END)"""
+UNFINISHED_PARENTS = _UNFINISHED_PARENTS.format(
+    child="?1", policy="(SELECT on_parent_failure FROM job WHERE id = ?1)"
+)
 ADD_FANOUT = "INSERT INTO fanout (parent_id, after_child, last_child) VALUES (?, ?, ?)"
 FANOUT = """
 SELECT f.parent_id, f.after_child, f.last_child, p.state
@@ -116,15 +122,15 @@ UPDATE job SET state = ?, attempts = 0, waiting_on = ?, execution_id = NULL, due
  WHERE id = ? AND state IN ('failed', 'timeout', 'cancelled')"""
 BLAME = "UPDATE job SET cancelled_by = ? WHERE id = ?"
 # Only children that still wait: what became ready beside a failed parent goes on.
-RECOUNT_CHILDREN = """
+RECOUNT_CHILDREN = f"""
 UPDATE job SET waiting_on = (
-       SELECT count(*) FROM edge e JOIN job p ON p.id = e.parent_id
-        WHERE e.child_id = job.id AND CASE job.on_parent_failure
-          WHEN 'run' THEN p.state NOT IN ('completed', 'failed', 'timeout', 'cancelled')
-          ELSE p.state <> 'completed' END)
- WHERE state = 'blocked' AND id IN (SELECT child_id FROM edge WHERE parent_id = ?)"""
+  {_UNFINISHED_PARENTS.format(child="job.id", policy="job.on_parent_failure")})
+ WHERE state = 'blocked' AND id IN (SELECT child_id FROM edge WHERE parent_id = ?)"""  # noqa: S608
+REVIVE = """
+UPDATE job SET state = ?, waiting_on = ?, cause = NULL, cancelled_by = NULL, updated_at = ?
+ WHERE id = ? AND state = 'cancelled'"""
 CANCELLED_BY = """
-SELECT c.id, c.queue_id FROM edge e JOIN job c ON c.id = e.child_id
+SELECT c.id, c.queue_id, c.due_at FROM edge e JOIN job c ON c.id = e.child_id
  WHERE e.parent_id = ?1 AND c.state = 'cancelled' AND c.cancelled_by = ?1"""
 
 # Clearing
@@ -211,6 +217,30 @@ SELECT p.uuid, c.uuid FROM job c JOIN edge e ON e.child_id = c.id JOIN job p ON 
 PARENTS = """
 SELECT p.uuid, p.name, p.state FROM edge e JOIN job p ON p.id = e.parent_id
  WHERE e.child_id = ? ORDER BY e.place"""
+# Two ranges of the index of ready jobs, for one condition with OR would read all of it.
+STANDING = """
+SELECT j.on_parent_failure, q.paused,
+       (SELECT count(*) FROM (
+          SELECT 1 FROM queue o CROSS JOIN job r INDEXED BY job_ready
+              ON r.state = 'ready' AND r.queue_id = o.id AND r.priority > j.priority
+           WHERE o.paused = 0 LIMIT ?2)),
+       (SELECT count(*) FROM (
+          SELECT 1 FROM queue o CROSS JOIN job r INDEXED BY job_ready
+              ON r.state = 'ready' AND r.queue_id = o.id AND r.priority = j.priority AND r.id < j.id
+           WHERE o.paused = 0 LIMIT ?2))
+  FROM job j JOIN queue q ON q.id = j.queue_id WHERE j.id = ?1"""
+BLAMED = """
+WITH RECURSIVE above (id) AS (
+  SELECT cancelled_by FROM job WHERE id = ?
+   UNION SELECT j.cancelled_by FROM above JOIN job j ON j.id = above.id)
+SELECT j.uuid, j.name, j.state FROM above JOIN job j ON j.id = above.id
+ WHERE j.cancelled_by IS NULL"""
+WANTED_FUNCTIONS = """
+SELECT s.function_module, s.function_name, s.script, s.import_root, s.directory, s.job_directory,
+       s.python, count(*)
+  FROM job j CROSS JOIN job_spec s ON s.job_id = j.id
+ WHERE j.state IN ('ready', 'scheduled', 'blocked', 'paused', 'limited') AND s.kind = 'function'
+ GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY min(j.id) LIMIT ?"""
 EXECUTIONS = """
 SELECT x.id, x.attempt, w.name, x.started_at, x.ended_at, x.verdict, x.cause, x.result, x.error,
        x.traceback, x.stacks, x.output_log, x.output_start, x.output_end

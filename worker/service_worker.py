@@ -106,6 +106,8 @@ class ServiceWorker:
             if idle:
                 self._wakeup.silence()
             settled = self._settle(ended, claim=1)
+            if idle and settled.claims and self._store.glance().ready:
+                self._wakeup.ring_next()  # one ring may have announced many jobs
             ended = [self._process(claim) for claim in settled.claims]
             if self._orders.once:
                 break
