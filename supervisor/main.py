@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_STOPPED = 3  # of `status`, as in LSB's init script actions
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: a restart would not help
-_LOOK = 0.05  # seconds between looks whether a service has stopped
 
 _database = click.argument("database", required=False, type=click.Path(path_type=Path))
 _config = click.option(
@@ -112,14 +112,12 @@ def stop(database: Path | None, configuration: Path | None, *, now: bool) -> Non
         if holder is None:
             click.echo(f"no gigqd serves {path}", err=True)
             return
-        _send(holder, path, signal.SIGQUIT if now else signal.SIGTERM)
-        while service_holder(companions) is not None:
-            time.sleep(_LOOK)
+        _end(holder, path, signal.SIGQUIT if now else signal.SIGTERM)
         click.echo(f"stopped: gigqd of {path}", err=True)
 
 
-def _send(holder: dict[str, Any], path: Path, number: signal.Signals) -> None:
-    """Signal the process that holds the lock, and no other that got its number since."""
+def _end(holder: dict[str, Any], path: Path, number: signal.Signals) -> None:
+    """Signal the process that holds the lock, and no other that got its number since; wait."""
     pid = holder.get("pid")
     try:
         if pid is None or start_ticks(pid) != holder["start_ticks"]:
@@ -127,6 +125,7 @@ def _send(holder: dict[str, Any], path: Path, number: signal.Signals) -> None:
             raise GigqError(message)
         descriptor = os.pidfd_open(pid)
         signal.pidfd_send_signal(descriptor, number)
+        select.select([descriptor], [], [])  # readable when it has ended
         os.close(descriptor)
     except ProcessLookupError:
         pass  # it went by itself

@@ -185,12 +185,12 @@ class Pool:
         """Forget a child that was reaped and whose tree is gone; say how it went."""
         self.children.remove(child)
         told = {"worker": child.name, "worker_pid": child.pid, "status": child.exit_status}
-        if not was_ready and child.stop is Stop.NO:
+        if child.killed_for is not Reason.NONE:
+            self._log.event("worker_killed", **told, reason=child.killed_for.name.lower())
+        elif not was_ready and child.stop is Stop.NO:
             self._failed(child.number, child.pid, child.exit_status, child.last_words())
         elif child.exit_status == 0 or child.renews:
             self._log.event("worker_exited", **told)
-        elif child.killed_for is not Reason.NONE:
-            self._log.event("worker_killed", **told, reason=child.killed_for.name.lower())
         else:
             error = child.last_words() if child.exit_status and child.exit_status > 0 else None
             self._log.event("worker_lost", **told, error=error)
@@ -225,7 +225,7 @@ class Pool:
         """Interrupt all jobs, because the service stops."""
         for child in self.children:
             if child.state is ChildState.STARTING:
-                child.kill()
+                child.kill(Reason.SHUTDOWN)
             child.interrupt(Reason.SHUTDOWN)
 
     def cancel(self, executions: list[int]) -> None:
@@ -243,7 +243,7 @@ class Pool:
         """Kill all children that are left."""
         for child in self.children:
             if child.state is not ChildState.EXITED:
-                child.kill()
+                child.kill(Reason.SHUTDOWN)
 
     def busy(self) -> int:
         """Count the children that run or settle a job."""

@@ -168,6 +168,12 @@ class Service:
             text=True,
         )
 
+    def told(self, name: str, *arguments: str, seconds: float = 30) -> tuple[int, str, str]:
+        """Run another `gigqd` command; give its exit code, output and errors."""
+        with self.command(name, *arguments) as command:
+            output, errors = command.communicate(timeout=seconds)
+            return command.returncode, output, errors
+
     # What it is given
 
     def configure(self, text: str) -> None:
@@ -179,12 +185,13 @@ class Service:
         function: str,
         params: dict[str, Any] | None = None,
         *,
+        name: str | None = None,
         folder: Path | None = None,
         **options: Any,  # noqa: ANN401 (of Job)
     ) -> str:
         """Submit a job of the function with this dotted name as from `folder`; its id."""
         with contextlib.chdir(folder or self.folder):
-            return self.queue.submit(Job(function, function, params, **options))
+            return self.queue.submit(Job(name or function, function, params, **options))
 
     def wait_status(self, job_id: str, *statuses: str, seconds: float = 30) -> dict[str, Any]:
         """Wait until the job has one of these statuses, and give all about it."""

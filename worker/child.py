@@ -158,8 +158,9 @@ class Child:
         if self.state is ChildState.SERVING and running and status is not None:
             self._interrupt(status.execution, reason, time.monotonic_ns())
 
-    def kill(self) -> None:
+    def kill(self, reason: Reason = Reason.NONE) -> None:
         """Send SIGKILL, whatever it does."""
+        self._reason = self._reason or reason
         self.state = ChildState.KILLED
         self._signal(signal.SIGKILL)
 
