@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -18,6 +19,8 @@ from gigq.queue.errors import GigqError, SettingsError
 from gigq.queue.identity import start_ticks
 from gigq.queue.service_lock import ServiceLock, service_holder
 from gigq.queue.settings import find_configuration, find_database, read_settings
+from gigq.supervisor.control import ask
+from gigq.supervisor.status_text import describe_service
 from gigq.version import __version__
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_STOPPED = 3  # of `status`, as in LSB's init script actions
+EXIT_UNKNOWN = 4
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: a restart would not help
 
 _database = click.argument("database", required=False, type=click.Path(path_type=Path))
@@ -90,7 +94,9 @@ def _serve(settings: Any, configuration: Path | None, path: Path, count: int | N
     log = Log(settings.log.level, settings.log.format)
     settings = msgspec.structs.replace(settings, database=str(path))
     try:
-        Supervisor(settings, configuration, companions, log, count=count).run()
+        supervisor = Supervisor(settings, configuration, companions, log, count=count)
+        supervisor.listen()
+        supervisor.run()
     finally:
         lock.close()
         log.close()
@@ -106,7 +112,7 @@ def stop(database: Path | None, configuration: Path | None, *, now: bool) -> Non
     Running jobs finish within the drain timeout; what has not begun stays pending.
     """
     with _told():
-        path = find_database(database, find_configuration(configuration)).resolve()
+        path = _path(database, configuration)
         companions = Companions(path)
         holder = service_holder(companions)
         if holder is None:
@@ -137,29 +143,101 @@ def _end(holder: dict[str, Any], path: Path, number: signal.Signals) -> None:
 @main.command(epilog="Example: gigqd status jobs.db && echo it runs")
 @_database
 @_config
-def status(database: Path | None, configuration: Path | None) -> None:
-    """Tell whether a service serves DATABASE: exit 0 when it runs, 3 when not."""
-    from gigq.queue.job_queue import JobQueue  # noqa: PLC0415
+@click.option("--json", "as_json", is_flag=True, help="All of it, for programs.")
+def status(database: Path | None, configuration: Path | None, *, as_json: bool) -> None:
+    """Tell what the service of DATABASE does: exit 0 when it runs, 3 when it is stopped.
 
+    Exit 4 when something holds the service's place and does not answer.
+    """
     with _told():
-        path = find_database(database, find_configuration(configuration)).resolve()
-        holder = service_holder(Companions(path))
-        with JobQueue(path) as queue:
-            counts = queue.stats()
-        jobs = f"{counts['pending']} pending, {counts['running']} running"
-        if holder is None:
-            click.echo(f"stopped: no gigqd serves {path}; {jobs}; start it: gigqd start {path}")
+        path = _path(database, configuration)
+        companions = Companions(path)
+        if service_holder(companions) is None:
+            stopped = {"version": 1, "state": "stopped", "database": str(path)}
+            text = f"stopped: no gigqd serves {path}; start it with: gigqd start {path}"
+            click.echo(json.dumps(stopped) if as_json else text)
             sys.exit(EXIT_STOPPED)
-        age = _age(time.time() - holder.get("started_at", time.time()))
-        click.echo(f"running: pid {holder.get('pid', '?')}, up {age}, {path}; {jobs}")
+        try:
+            answer = ask(companions.control, "status")
+        except GigqError as error:
+            click.echo(f"gigqd: {error}", err=True)
+            sys.exit(EXIT_UNKNOWN)
+        if as_json:
+            click.echo(json.dumps({**answer, "service_version": answer["version"], "version": 1}))
+        else:
+            click.echo(describe_service(answer))
 
 
-def _age(seconds: float) -> str:
-    units = (("d", 86_400), ("h", 3_600), ("min", 60))
-    for unit, size in units:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
+@main.command(epilog="Example: gigqd reload")
+@_database
+@_config
+def reload(database: Path | None, configuration: Path | None) -> None:
+    """Put the changed configuration in force; a file with a mistake changes nothing."""
+    with _told():
+        answer = _order(database, configuration, "reload")
+        click.echo(f"reloaded: {_change(answer)}", err=True)
+
+
+@main.command(epilog="Example: gigqd scale 4")
+@click.argument("count", type=click.IntRange(0, 1000))
+@_database
+@_config
+def scale(count: int, database: Path | None, configuration: Path | None) -> None:
+    """Have COUNT workers, until the count in the configuration changes."""
+    with _told():
+        answer = _order(database, configuration, "scale", count=count)
+        click.echo(f"scaled: {_change(answer)}", err=True)
+
+
+@main.command(epilog="Example: gigqd drain && ./deploy && gigqd resume")
+@_database
+@_config
+def drain(database: Path | None, configuration: Path | None) -> None:
+    """Claim no more; returns when the running jobs have ended. The service stays."""
+    with _told():
+        _order(database, configuration, "drain")
+        click.echo("drained: no job runs, and none is claimed until: gigqd resume", err=True)
+
+
+@main.command(epilog="Example: gigqd resume")
+@_database
+@_config
+def resume(database: Path | None, configuration: Path | None) -> None:
+    """Claim again after a drain."""
+    with _told():
+        answer = _order(database, configuration, "resume")
+        click.echo(f"resumed: {answer['workers']} workers", err=True)
+
+
+@main.command(epilog="Example: gigqd check --config /etc/gigq/gigqd.toml")
+@_config
+def check(configuration: Path | None) -> None:
+    """Check a configuration file; exit 0 when a service could run with it, 78 when not."""
+    with _told():
+        found = find_configuration(configuration)
+        settings = read_settings(found)
+        workers = settings.worker_count()
+        name = found or "no configuration file: the defaults"
+        click.echo(f"{name}: valid; {workers} workers on {settings.database}")
+
+
+def _order(
+    database: Path | None, configuration: Path | None, order: str, **fields: object
+) -> dict[str, Any]:
+    companions = Companions(_path(database, configuration))
+    if service_holder(companions) is None:
+        message = f"no gigqd serves {_path(database, configuration)}"
+        raise GigqError(message)
+    return ask(companions.control, order, **fields)
+
+
+def _change(answer: dict[str, Any]) -> str:
+    before, after = answer["before"], answer["workers"]
+    return f"{after} workers" if before == after else f"workers {before} → {after}"
+
+
+def _path(database: Path | None, configuration: Path | None) -> Path:
+    return find_database(database, find_configuration(configuration)).resolve()
 
 
 def _count(text: str) -> int:

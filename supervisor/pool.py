@@ -11,7 +11,7 @@ import secrets
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gigq.supervisor.restart_policy import restart_delay
 from gigq.worker.child import Child, ChildState
@@ -45,6 +45,7 @@ class Pool:
         they run one job and are not replaced.
         """
         self.has_spawned = False
+        self.paused = False
         self.children: list[Child] = []
         self._settings = settings
         self._environment = settings.worker_environment()
@@ -68,7 +69,7 @@ class Pool:
 
     def fill(self) -> list[Child]:
         """Spawn those that are missing and due; gives the new ones."""
-        if self._once and self.has_spawned:
+        if self.paused or (self._once and self.has_spawned):
             return []
         self.has_spawned = True
         staying = {child.number for child in self._staying()}
@@ -115,8 +116,17 @@ class Pool:
     def drain(self) -> None:
         """Want none, and let each finish its job."""
         self._wanted = 0
+        self.pause()
+
+    def pause(self) -> None:
+        """Let each finish its job, and have none until `resume`."""
+        self.paused = True
         for child in self.children:
             child.order(Stop.DRAIN)
+
+    def resume(self) -> None:
+        """Have as many as are wanted again."""
+        self.paused = False
 
     def renew(self, children: list[Child], reason: str, path: str | None = None) -> None:
         """Replace these between two jobs."""
@@ -137,7 +147,8 @@ class Pool:
         if not same or environment != self._environment:
             self._not_before.clear()
             self.renew(self.children, "settings")
-        self.scale(self._count_of(settings))
+        if self._count_of(settings) != self._count_of(before):  # else `scale` has the last word
+            self.scale(self._count_of(settings))
 
     def _count_of(self, settings: Settings) -> int:
         return settings.worker_count() if self._count is None else self._count
@@ -209,6 +220,31 @@ class Pool:
         )
 
     # All children
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there are as many as are wanted, all ready."""
+        staying = self._staying()
+        ready = all(child.state is not ChildState.STARTING for child in staying)
+        return self.paused or (len(staying) == self._wanted and ready)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Tell of each child, and of each start that is put off, what people want to know."""
+        told = [child.describe() for child in sorted(self.children, key=lambda child: child.number)]
+        now = time.monotonic_ns()
+        for number, when in self._not_before.items():
+            if when > now and number <= self._wanted:
+                failures = self._failed_starts.get(number, 0)
+                wait = round((when - now) / _SECOND, 1)
+                told.append(
+                    {
+                        "number": number,
+                        "state": "waiting",
+                        "failed_starts": failures,
+                        "next_try": wait,
+                    }
+                )
+        return told
 
     def next_look(self) -> int:
         """When something is due for a child or a start, in monotonic nanoseconds."""

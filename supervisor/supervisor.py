@@ -16,12 +16,15 @@ import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gigq.queue import clock
 from gigq.queue.doorbell import ring
 from gigq.queue.errors import SettingsError
 from gigq.queue.events import ENDED, EVENTS
 from gigq.queue.settings import Settings, read_settings
+from gigq.supervisor.commands import Commands
+from gigq.supervisor.control import ControlServer
 from gigq.supervisor.file_watch import FileWatch
 from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
@@ -41,6 +44,7 @@ _SECOND = 1_000_000_000
 _SURVEY = 0.5  # seconds between looks for what is told through the database only
 _LOOK_AT_FILES = 30.0  # seconds; the net under watchdog
 _STREAM = 0.1  # seconds between looks at what running jobs print
+_AWAITED = 0.01  # seconds between looks whether an order has had its effect
 _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
 _LAST_RECORDS = 10.0  # seconds for the database to take what is left at the end
 _KILL_AFTER = 5.0  # seconds after kill_grace before a stopping service kills whatever is left
@@ -93,6 +97,24 @@ class Supervisor:
         self._next_stream = 0
         self._next_file_look = 0
         self._surveying = False
+        self._control: ControlServer | None = None
+        self._started_at = clock.now()
+
+    def listen(self) -> None:
+        """Take orders through the control socket; for the service that holds the lock."""
+        commands = Commands(self._pool, self._store, self._reload, self._facts)
+        self._control = ControlServer(self._companions.control, commands.handle)
+        self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.accept)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "database": self._settings.database,
+            "configuration": None if self._configuration is None else str(self._configuration),
+            "started_at": clock.offset_text(self._started_at),
+            "state": "running" if self._draining_until is None else "draining",
+        }
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -121,6 +143,8 @@ class Supervisor:
         self._take_signals()
         self._pool.advance()
         self._sweep()
+        if self._control is not None:
+            self._control.advance()
         self._follow_files()
         self._stream_output()
         self._survey()
@@ -133,6 +157,8 @@ class Supervisor:
             due = min(due, now + int(_STREAM * _SECOND))
         if self._dying:
             due = min(due, now + int(_SWEEP * _SECOND))
+        if self._control is not None and self._control.is_awaited:
+            due = min(due, now + int(_AWAITED * _SECOND))
         return max(0, due - now) / _SECOND
 
     # The process
@@ -158,7 +184,7 @@ class Supervisor:
             received = self._signals.popleft()
             again = received == signal.SIGINT and self._draining_until is not None
             if received == signal.SIGHUP:
-                self._reload()
+                self._try_to_reload()
             elif received == signal.SIGQUIT or again:
                 self._stop_now()
             else:
@@ -326,10 +352,14 @@ class Supervisor:
     def _reload_if_changed(self) -> None:
         digest = self._read_digest()
         if digest not in (self._digest, b""):
+            self._try_to_reload()
+
+    def _try_to_reload(self) -> None:
+        with suppress(SettingsError):
             self._reload()
 
     def _reload(self) -> None:
-        """Put the changed file in force, as a whole or not at all."""
+        """Put the changed file in force, as a whole or not at all. Raises SettingsError."""
         if self._configuration is None or self._draining_until is not None:
             return
         self._digest = self._read_digest()
@@ -338,7 +368,7 @@ class Supervisor:
             settings.worker_environment()
         except SettingsError as error:
             self._log.event("configuration_refused", error=str(error))
-            return
+            raise
         self._log.event("configuration_reloaded", configuration=self._configuration)
         self._settings = settings
         self._log.configure(settings.log.level, settings.log.format)
@@ -376,6 +406,8 @@ class Supervisor:
 
     def _finish(self) -> None:
         """Let the database take what is left, and say goodbye."""
+        if self._control is not None:
+            self._control.close()
         self._store.close(_LAST_RECORDS)
         self._store.take_results()
         self._watch.close()

@@ -37,6 +37,7 @@ _SECOND = 1_000_000_000
 _STACKS_WITHIN = 20 * _MILLISECOND
 _HELD_WITHIN = 5 * _MILLISECOND
 _STACKS_LONGEST = 1 << 16
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 START_UP_LIMIT = 60 * _SECOND
 
 # What systemd tells the supervisor is not for its workers.
@@ -332,6 +333,36 @@ class Child:
 
     def _read_stacks(self) -> str:
         return os.pread(self._stacks, _STACKS_LONGEST, 0).decode(errors="replace")
+
+    def describe(self) -> dict[str, Any]:
+        """Tell what people want to know about it; times in seconds, memory in bytes."""
+        status = self.status()
+        now = time.monotonic_ns()
+        told: dict[str, Any] = {
+            "number": self.number,
+            "name": self.name,
+            "pid": self.pid,
+            "up": round((now - self.spawned_at) / _SECOND, 3),
+            "memory": self._memory(),
+        }
+        if self.state in (ChildState.STARTING, ChildState.EXITED):
+            return {**told, "state": self.state.value}
+        told["state"] = "finishing" if self.stop is not Stop.NO else status.phase.name.lower()
+        if status.phase is Phase.RUNNING:
+            deadline = round((status.deadline - now) / _SECOND, 3) if status.deadline else None
+            told |= {
+                "job_id": status.uuid,
+                "job_name": status.name,
+                "running_for": round((now - status.begun_at) / _SECOND, 3),
+                "deadline_in": deadline,
+            }
+        return told
+
+    def _memory(self) -> int | None:
+        """Resident memory in bytes (proc(5), statm, field 2)."""
+        with suppress(OSError, IndexError, ValueError):
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        return None
 
     def last_words(self) -> str:
         """Give the last line of what it printed: why it could not start."""

@@ -1,0 +1,153 @@
+"""The control socket: asking a running service, and telling it what to do.
+
+One line of JSON there, one line back. An answer to an order is given when its effect has happened,
+not when it was taken. The socket stands beside the database, for its owner only (0600), and the
+peer's user is checked as well: root and the service's own user may give orders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from gigq.queue.errors import GigqError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+Answer = dict[str, Any]
+
+_LONGEST = 1 << 20
+_UCRED = struct.Struct("=iII")  # pid, uid, gid: unix(7), SO_PEERCRED
+_BACKLOG = 16
+_SAYS_WITHIN = 0.05  # seconds; the loop waits for a peer that has connected
+
+
+class Pending:
+    """An order whose effect is awaited: `done` gives the answer once it has happened."""
+
+    def __init__(self, done: Callable[[], Answer | None]) -> None:
+        """Await `done`, which is asked at each turn of the loop."""
+        self.done = done
+
+
+class ControlServer:
+    """The service's end: accepts, hands orders to `handle`, answers when they have had effect."""
+
+    def __init__(
+        self, path: Path, handle: Callable[[str, dict[str, Any]], Answer | Pending]
+    ) -> None:
+        """Listen at `path`, replacing a socket that a dead service left; the lock is held by us."""
+        self._path = path
+        self._handle = handle
+        self._waiting: list[tuple[socket.socket, Pending]] = []
+        with suppress(FileNotFoundError):
+            path.unlink()
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        before = os.umask(0o177)
+        try:
+            with _short(path) as name:
+                self.socket.bind(name)
+        finally:
+            os.umask(before)
+        self.socket.listen(_BACKLOG)
+
+    def accept(self) -> None:
+        """Take one order. A peer that says nothing is not waited for."""
+        with suppress(OSError):
+            peer, _ = self.socket.accept()
+            peer.settimeout(_SAYS_WITHIN)
+            _, uid, _ = _UCRED.unpack(
+                peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+            )
+            if uid not in (0, os.geteuid()):
+                _answer(peer, {"error": "orders are taken from the service's user and root only"})
+                return
+            self._take(peer)
+
+    def _take(self, peer: socket.socket) -> None:
+        try:
+            request = json.loads(_read_line(peer))
+            answer = self._handle(request.pop("order"), request)
+        except (ValueError, KeyError, AttributeError):
+            answer = {"error": "not an order that this service understands"}
+        except GigqError as error:
+            answer = {"error": str(error)}
+        if isinstance(answer, Pending):
+            self._waiting.append((peer, answer))
+        else:
+            _answer(peer, answer)
+
+    def advance(self) -> None:
+        """Answer orders whose effect has happened."""
+        for peer, pending in list(self._waiting):
+            answer = pending.done()
+            if answer is not None:
+                self._waiting.remove((peer, pending))
+                _answer(peer, answer)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._waiting)
+
+    def close(self) -> None:
+        """Stop listening; who still waits is told so."""
+        for peer, _ in self._waiting:
+            _answer(peer, {"error": "the service ended before it was done"})
+        self.socket.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+
+def ask(path: Path, order: str, **fields: object) -> Answer:
+    """Give an order to the service at `path` and wait for its effect.
+
+    Raises GigqError: nobody answers, or the answer is a refusal.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        try:
+            with _short(path) as name:
+                peer.connect(name)
+            peer.sendall(json.dumps({"order": order, **fields}).encode() + b"\n")
+            answer: Answer = json.loads(_read_line(peer) or "{}")
+        except PermissionError:
+            message = "only the service's user and root may give it orders; try with sudo"
+            raise GigqError(message) from None
+        except (OSError, ValueError):
+            message = f"no service answers at {path}; is it running? gigqd status tells"
+            raise GigqError(message) from None
+    if "error" in answer:
+        raise GigqError(answer["error"])
+    return answer
+
+
+def _answer(peer: socket.socket, answer: Answer) -> None:
+    with suppress(OSError):
+        peer.sendall(json.dumps(answer).encode() + b"\n")
+    peer.close()
+
+
+def _read_line(peer: socket.socket) -> str:
+    received = b""
+    while not received.endswith(b"\n") and len(received) < _LONGEST:
+        part = peer.recv(65536)
+        if not part:
+            break
+        received += part
+    return received.decode()
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Give a name of at most 107 bytes (unix(7)) for a socket, whatever its folder's length."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,53 @@
+"""What `gigqd status` shows people of a running service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_MEBIBYTE = 1 << 20
+_SHORT_ID = 8  # characters of a uuid that tell jobs apart
+
+
+def describe_service(status: dict[str, Any]) -> str:
+    """Give the service's answer as lines: itself, its jobs, each of its workers."""
+    started = datetime.fromisoformat(status["started_at"])
+    up = describe_seconds((datetime.now(UTC) - started).total_seconds())
+    workers = status["workers"]
+    busy = sum(worker["state"] in ("running", "settling", "finishing") for worker in workers)
+    state = "paused" if status["paused"] and status["state"] == "running" else status["state"]
+    jobs = ", ".join(f"{count} {name}" for name, count in sorted(status["jobs"].items()) if count)
+    lines = [
+        f"{state}: pid {status['pid']}, up {up}, version {status['version']}",
+        f"database {status['database']}, configuration {status['configuration'] or 'none'}",
+        f"workers {len(workers)} of {status['wanted']}, {busy} busy",
+        f"jobs {jobs or 'none'}",
+    ]
+    return "\n".join(lines + [_describe_worker(worker) for worker in workers])
+
+
+def _describe_worker(worker: dict[str, Any]) -> str:
+    number = f"  {worker['number']:>3}  {worker['state']:<10}"
+    if worker["state"] == "waiting":
+        return (
+            f"{number} starts in {worker['next_try']} s, after {worker['failed_starts']} failures"
+        )
+    memory = "?" if worker["memory"] is None else f"{worker['memory'] // _MEBIBYTE} MiB"
+    line = f"{number} pid {worker['pid']:<8} {memory:<9}"
+    if "job_name" in worker:
+        left = worker["deadline_in"]
+        deadline = "no deadline" if left is None else f"deadline in {describe_seconds(left)}"
+        line += (
+            f" {worker['job_name']} ({worker['job_id'][:_SHORT_ID]}) for "
+            f"{describe_seconds(worker['running_for'])}, {deadline}"
+        )
+    return line.rstrip()
+
+
+def describe_seconds(seconds: float) -> str:
+    """Give a length of time in its largest whole unit: 3 d, 5 h, 12 min, 7 s."""
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, seconds):.1f} s"
