@@ -77,6 +77,7 @@ class Pool:
         new = []
         for number in range(1, self._wanted + 1):
             if number not in staying and self._not_before.get(number, 0) <= now:
+                self._not_before.pop(number, None)
                 child = self._spawn(number)
                 if child is not None:
                     new.append(child)
