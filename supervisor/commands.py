@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq.queue import clock
 from gigq.queue.errors import GigqError
+from gigq.queue.states import STATUS, JobStatus
 from gigq.supervisor.control import Pending
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Commands:
         self._store = store
         self._reload = reload
         self._facts = facts
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, int] = {}  # by public status
         self._counted_at: int | None = None
 
     def handle(self, order: str, fields: dict[str, Any]) -> dict[str, Any] | Pending:
@@ -73,7 +74,10 @@ class Commands:
         return Pending(done)
 
     def _note_counts(self, counts: dict[str, int]) -> None:
-        self._counts, self._counted_at = counts, clock.now()
+        self._counts = dict.fromkeys((status.value for status in JobStatus), 0)
+        for state, jobs in counts.items():
+            self._counts[STATUS[state].value] += jobs
+        self._counted_at = clock.now()
 
     def _do_reload(self, _: dict[str, Any]) -> Pending:
         before = self._pool.wanted

@@ -17,7 +17,7 @@ def describe_service(status: dict[str, Any]) -> str:
     workers = status["workers"]
     busy = sum(worker["state"] in ("running", "settling", "finishing") for worker in workers)
     state = "paused" if status["paused"] and status["state"] == "running" else status["state"]
-    jobs = ", ".join(f"{count} {name}" for name, count in sorted(status["jobs"].items()) if count)
+    jobs = ", ".join(f"{count} {name}" for name, count in status["jobs"].items() if count)
     lines = [
         f"{state}: pid {status['pid']}, up {up}, version {status['version']}",
         f"database {status['database']}, configuration {status['configuration'] or 'none'}",

@@ -31,6 +31,7 @@ from gigq.supervisor.pool import Pool
 from gigq.supervisor.store_thread import StoreThread
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
+from gigq.worker.import_roots import stamp
 from gigq.worker.process_tree import become_subreaper, kill_children
 from gigq.worker.reclaim import reclaim_dead, retire_process
 from gigq.worker.service_worker import TICK
@@ -205,8 +206,7 @@ class Supervisor:
             if event == "ready":
                 self._greet(child, message["version"], message["python"])
             elif event == "files":
-                self._code.setdefault(child.name, set()).update(message["paths"])
-                self._watch_files(message["paths"])
+                self._watch_code(child, message["stamps"])
             elif event in EVENTS:
                 output = message.pop("output", None)
                 if output is not None and child.name in self._streams:
@@ -322,6 +322,15 @@ class Supervisor:
             self._watch.watch(paths)
         except OSError as error:
             self._log.event("watch_failed", error=str(error))
+
+    def _watch_code(self, child: Child, stamps: dict[str, list[int] | None]) -> None:
+        """Watch files that a child has loaded, and look whether one has changed meanwhile."""
+        self._code.setdefault(child.name, set()).update(stamps)
+        self._watch_files(list(stamps))
+        for path, loaded_from in stamps.items():
+            now = stamp(path)
+            if now is not None and list(now) != loaded_from:
+                self._changed.append(path)
 
     def _file_changed(self, path: str) -> None:
         """Note it; called from watchdog's thread."""

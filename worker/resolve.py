@@ -1,8 +1,7 @@
-"""From a claim to its function: import paths, scripts, fresh code, and failures that teach.
+"""From a claim to its function: modules, scripts, fresh code, and failures that teach.
 
-A worker process runs jobs of several projects. Each has an import root, the folder that made its
-modules importable where it was submitted; modules loaded from one root are put aside while a job
-of another runs, so that two projects with modules of the same name never see each other's.
+Where modules are looked for is decided in `gigq.worker.import_roots`; which function is meant, and
+the sentence that says why it cannot be had, are decided here.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gigq.queue.function_reference import SCRIPT_ATTRIBUTE
 from gigq.queue.main_guard import loading
+from gigq.worker.import_roots import FreshSourceLoader, ImportRoots, Stamp, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import ModuleType
 
     from gigq.queue.records import Claim
@@ -40,70 +40,52 @@ class Loaded(NamedTuple):
     takes_parent_results: bool
     requires_job_results: bool
     file: str | None
-    stamp: tuple[int, int, int] | None  # of the file, when it was loaded
+    stamp: Stamp | None  # of the file, when it was loaded
 
 
 class Loader:
     """Finds functions, and remembers them."""
 
-    def __init__(self, pythonpath: Sequence[str] = (), *, swap_path: bool = True) -> None:
-        """Look in `pythonpath` after a job's own import root.
+    def __init__(
+        self, roots: ImportRoots | None = None, on_load: Callable[[], None] | None = None
+    ) -> None:
+        """Find functions by `roots`; None: by what this process can import as it is.
 
-        With `swap_path` false, sys.path and loaded modules are left as they are: the process
-        belongs to somebody else.
+        `on_load` is called after code was loaded, before it is used.
         """
-        self._pythonpath = list(pythonpath)
-        self._own_path = [entry for entry in sys.path if entry not in self._pythonpath]
-        self._swap_path = swap_path
-        self._root: str | None = None
-        self._modules: dict[str, dict[str, ModuleType]] = {}
+        self._roots = roots
+        self._on_load = on_load
         self._loaded: dict[tuple[str, str, str, str | None], Loaded] = {}
 
     def load(self, claim: Claim) -> Loaded:
         """Give the function of a claim. Raises FunctionLoadError."""
-        if self._swap_path:
-            self._enter(claim.import_root)
+        if self._roots is not None:
+            self._roots.enter(claim.import_root)
         key = (claim.import_root, claim.function_module, claim.function_name, claim.script)
         found = self._loaded.get(key)
         if found is None:
             found = self._loaded[key] = self._load(claim)
+            if self._on_load is not None:
+                self._on_load()
         return found
 
     def is_stale(self, claim: Claim) -> bool:
-        """Tell whether the file of a function that was loaded before has changed since."""
+        """Tell whether the file of a function's module has changed since it was loaded."""
         key = (claim.import_root, claim.function_module, claim.function_name, claim.script)
         found = self._loaded.get(key)
-        return found is not None and found.file is not None and _stamp(found.file) != found.stamp
-
-    def project_files(self) -> set[str]:
-        """List the files of the current project that were loaded, to be watched for changes."""
-        if not self._root:
-            return set()
-        return {file for file in _files_under(self._root) if "/site-packages/" not in file}
-
-    # Import roots
-
-    def _enter(self, root: str) -> None:
-        """Make the modules of one project importable, and those of the last one not."""
-        if root == self._root:
-            return
-        if self._root:
-            leaving = self._modules.setdefault(self._root, {})
-            for name in _files_under(self._root).values():
-                leaving[name] = sys.modules.pop(name)
-        sys.modules.update(self._modules.get(root, {}))
-        front = [root] if root else []
-        sys.path[:] = [*front, *(p for p in self._pythonpath if p != root), *self._own_path]
-        importlib.invalidate_caches()
-        self._root = root
-
-    # Loading
+        if found is not None:
+            return found.file is not None and stamp(found.file) != found.stamp
+        return any(  # another function of the same module may be loaded
+            loaded.file is not None and stamp(loaded.file) != loaded.stamp
+            for (root, module, _, script), loaded in self._loaded.items()
+            if (root, module, script) == (claim.import_root, *_place(claim))
+        )
 
     def _load(self, claim: Claim) -> Loaded:
         importlib.invalidate_caches()
         what = claim.script or claim.function_module
         file = claim.script
-        stamp = None if file is None else _stamp(file)
+        loaded_from = None if file is None else stamp(file)
         try:
             with loading(what):
                 module = self._module(claim)
@@ -117,19 +99,20 @@ class Loader:
             raise FunctionLoadError(message) from error
         if file is None:
             file = getattr(module, "__file__", None)
-            stamp = None if file is None else _stamp(file)
-        return _look_at(_attribute(module, claim), file, stamp)
+            loaded_from = None if file is None else stamp(file)
+        return _look_at(_attribute(module, claim), file, loaded_from)
 
     def _module(self, claim: Claim) -> ModuleType:
         if claim.script is None:
             return importlib.import_module(claim.function_module)
         main = sys.modules["__main__"]
-        if not self._swap_path and os.path.realpath(getattr(main, "__file__", "")) == claim.script:
+        if self._roots is None and os.path.realpath(getattr(main, "__file__", "")) == claim.script:
             return main  # the process that runs its own script's jobs
         name = "gigq_script_" + hashlib.sha256(claim.script.encode()).hexdigest()[:16]
         if name in sys.modules:
             return sys.modules[name]
-        spec = importlib.util.spec_from_file_location(name, claim.script)
+        loader = FreshSourceLoader(name, claim.script)
+        spec = importlib.util.spec_from_file_location(name, claim.script, loader=loader)
         if spec is None or spec.loader is None:
             message = f"{claim.script} is not a Python file"
             raise ImportError(message)
@@ -144,24 +127,8 @@ class Loader:
         return module
 
 
-def _files_under(root: str) -> dict[str, str]:
-    """Map files loaded from below `root`, to modules. Installed packages may stand there too."""
-    inside = root.rstrip("/") + "/"
-    found = {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        own = name == "__main__" or name.partition(".")[0] == "gigq"
-        if isinstance(file, str) and file.startswith(inside) and not own:
-            found[file] = name
-    return found
-
-
-def _stamp(file: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(file)  # noqa: PTH116 (once a job)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _place(claim: Claim) -> tuple[str, str | None]:
+    return claim.function_module, claim.script
 
 
 def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
@@ -181,21 +148,19 @@ def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _look_at(
-    function: Callable[..., Any], file: str | None, stamp: tuple[int, int, int] | None
-) -> Loaded:
+def _look_at(function: Callable[..., Any], file: str | None, loaded_from: Stamp | None) -> Loaded:
     import inspect  # noqa: PLC0415 (slow, and not for who only submits)
 
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # some built-in functions have none
-        return Loaded(function, False, False, file, stamp)  # noqa: FBT003
+        return Loaded(function, False, False, file, loaded_from)  # noqa: FBT003
     takes = PARENT_RESULTS in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
     )
     older = parameters.get(JOB_RESULTS)
     requires = older is not None and older.default is older.empty
-    return Loaded(function, takes, requires, file, stamp)
+    return Loaded(function, takes, requires, file, loaded_from)
 
 
 def _why_not_imported(claim: Claim, error: Exception) -> str:

@@ -24,6 +24,7 @@ from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
 from gigq.worker.current_job import CurrentJob, running
+from gigq.worker.import_roots import ImportRoots, stamp
 from gigq.worker.kernel_timer import KernelTimer
 from gigq.worker.process_tree import has_children, kill_all_children
 from gigq.worker.progress_store import ProgressStore
@@ -79,7 +80,9 @@ class ServiceWorker:
         self._slot = slot
         self._stacks = stacks
         self._reporter = Reporter(channel)
-        self._loader = Loader(orders.pythonpath)
+        self._roots = ImportRoots(orders.pythonpath)
+        self._loader = Loader(self._roots, self._watch_code)
+        self._modules = 0  # how many were loaded when files were last told
         self._progress = ProgressStore(orders.database)
         self._kill_timer = KernelTimer(signal.SIGKILL)
         self._soft_timer = KernelTimer(signal.SIGTERM)
@@ -95,8 +98,8 @@ class ServiceWorker:
 
     def run(self) -> ExitCode:
         """Run jobs until told to stop, or until the supervisor is gone."""
-        self._reporter.tell("ready", version=__version__, python=sys.executable)
         self._store = SqliteStore(self._orders.database, durable=False, create=False)
+        self._reporter.tell("ready", version=__version__, python=sys.executable)
         self._wakeup = Wakeup(self._store.companions.doorbell)
         self._wakeup.watch(self._channel.fileno())
         self._worker = self._register()
@@ -165,7 +168,6 @@ class ServiceWorker:
         """Wait for work, unless some has come in the meantime."""
         self._slot.write(Status())
         self._reporter.flush()
-        self._watch_code()
         glance = self._store.glance()
         seconds = POLLING_INTERVAL
         if glance.next_due is not None:
@@ -193,6 +195,8 @@ class ServiceWorker:
         self._kill_timer.stop()
         self._end_children(claim)
         self._put_back(claim)
+        if len(sys.modules) != self._modules:  # functions import, too
+            self._watch_code()
         self._slot.write(Status(Phase.SETTLING, claim.execution))
         end = self._output_end()
         if end > start:
@@ -288,11 +292,12 @@ class ServiceWorker:
     def _watch_code(self) -> None:
         """Tell the supervisor which files to watch."""
         if self._orders.reload:
-            files = self._loader.project_files()
-            new = sorted(files - self._watched)
-            self._watched |= files
+            self._modules = len(sys.modules)
+            new = sorted(self._roots.files() - self._watched)
+            self._watched.update(new)
             for start in range(0, len(new), _PATHS_AT_ONCE):
-                self._reporter.tell("files", paths=new[start : start + _PATHS_AT_ONCE])
+                part = new[start : start + _PATHS_AT_ONCE]
+                self._reporter.tell("files", stamps={file: stamp(file) for file in part})
 
     # Signals: they note, and interrupt a job that is meant
 

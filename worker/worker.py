@@ -158,7 +158,7 @@ class _Lane:
         self.name = name
         self.current_job_id: str | None = None
         self._path = path
-        self._loader = Loader(swap_path=False)
+        self._loader = Loader()
         self._progress = ProgressStore(path)
         self._store: SqliteStore | None = None
         self._worker = 0
