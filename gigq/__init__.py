@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from gigq.version import __version__
 
 if TYPE_CHECKING:
-    from gigq.db_utils import close_connections
     from gigq.queue.errors import GigqError
     from gigq.queue.handle import JobHandle
     from gigq.queue.job import Job
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from gigq.queue.logs import setup_logging
     from gigq.queue.states import JobStatus
     from gigq.queue.task import task
+    from gigq.queue.user_connections import close_connections
     from gigq.queue.workflow import Workflow
     from gigq.worker.current_job import CurrentJob, current_job
     from gigq.worker.worker import Worker
@@ -33,7 +33,7 @@ _HOMES = {
     "JobStatus": "gigq.queue.states",
     "Worker": "gigq.worker.worker",
     "Workflow": "gigq.queue.workflow",
-    "close_connections": "gigq.db_utils",
+    "close_connections": "gigq.queue.user_connections",
     "current_job": "gigq.worker.current_job",
     "setup_logging": "gigq.queue.logs",
     "task": "gigq.queue.task",

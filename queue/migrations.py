@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue.errors import ForeignDatabaseError, SchemaVersionError, StoreError
 from gigq.queue.schema import APPLICATION_ID, VERSIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gigq.queue.connection import Connection
@@ -27,48 +29,75 @@ def set_up(connection: Connection, path: Path) -> None:
     connection.use_write_ahead_log()
     with connection:
         if not is_ours(connection, path):
-            _upgrade(connection, 0)
+            upgrade(connection.run, 0)
 
 
 def is_ours(connection: Connection, path: Path) -> bool:
     """Tell whether the tables are there; raise where they are somebody else's."""
-    application_id = connection.row("PRAGMA application_id")[0]
-    version = connection.row("PRAGMA user_version")[0]
-    if application_id == APPLICATION_ID:
-        _check_version(path, version)
-        return True
-    tables = {name for (name,) in connection.rows("SELECT name FROM sqlite_schema")}
-    if not tables and application_id == 0:
-        return False
-    if {"jobs", "job_executions"} <= tables:
+    found = look(connection, path)
+    if found.kind is Kind.GIGQ_0_5:
         message = f"{path} was made by GigQ 0.5; convert it with: gigq migrate {path}"
         raise ForeignDatabaseError(message)
+    if found.kind is Kind.OURS:
+        check_version(path, found.version)
+        if found.version < CURRENT:
+            message = (
+                f"{path} has schema {found.version}, not {CURRENT}; "
+                f"upgrade it with: gigq migrate {path}"
+            )
+            raise SchemaVersionError(message)
+    return found.kind is Kind.OURS
+
+
+class Kind(Enum):
+    """Whose tables are in a file."""
+
+    NOTHING = "nothing"
+    OURS = "ours"
+    GIGQ_0_5 = "GigQ 0.5"
+
+
+class Found(NamedTuple):
+    """What is in a file."""
+
+    kind: Kind
+    version: int = 0  # of our schema
+
+
+def look(connection: Connection, path: Path) -> Found:
+    """Tell what is in the file. Raises ForeignDatabaseError for another program's."""
+    application_id = connection.row("PRAGMA application_id")[0]
+    if application_id == APPLICATION_ID:
+        return Found(Kind.OURS, connection.row("PRAGMA user_version")[0])
+    tables = {name for (name,) in connection.rows("SELECT name FROM sqlite_schema")}
+    if not tables and application_id == 0:
+        return Found(Kind.NOTHING)
+    if {"jobs", "job_executions"} <= tables:
+        return Found(Kind.GIGQ_0_5)
     message = f"{path} belongs to another program (it has tables {_some(tables)}); choose another"
     raise ForeignDatabaseError(message)
 
 
-def _check_version(path: Path, version: int) -> None:
+def check_version(path: Path, version: int) -> None:
+    """Refuse a database of a newer version. Raises SchemaVersionError."""
     if version > CURRENT:
         message = (
             f"{path} was made by a newer gigqd (schema {version}, this one knows {CURRENT}); "
             "upgrade with: pip install -U gigqd"
         )
         raise SchemaVersionError(message)
-    if version < CURRENT:
-        message = f"{path} has schema {version}, not {CURRENT}; upgrade it with: gigq migrate"
-        raise SchemaVersionError(message)
 
 
-def _upgrade(connection: Connection, version: int) -> None:
+def upgrade(run: Callable[[str], object], version: int) -> None:
     """Run the steps after `version` inside the caller's transaction."""
     for step in VERSIONS[version:]:
-        for statement in _split(step):
-            connection.run(statement)
-    connection.run(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.run(f"PRAGMA user_version = {CURRENT}")
+        for statement in split(step):
+            run(statement)
+    run(f"PRAGMA application_id = {APPLICATION_ID}")
+    run(f"PRAGMA user_version = {CURRENT}")
 
 
-def _split(script: str) -> list[str]:
+def split(script: str) -> list[str]:
     """Cut a script into statements; executescript would commit first."""
     statements, current = [], ""
     for line in script.splitlines(keepends=True):

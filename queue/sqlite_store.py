@@ -269,6 +269,10 @@ class SqliteStore(Store):
         """List the workflows of this name, or whose id begins so, newest first."""
         return [WorkflowRow(*row) for row in self._connection.rows(sql.WORKFLOWS, (name,))]
 
+    def workflow_counts(self, workflow: int) -> dict[str, int]:
+        """Count a workflow's jobs in each state."""
+        return dict(self._connection.rows(sql.WORKFLOW_COUNTS, (workflow,)))
+
     def edges(self, workflow: int) -> list[tuple[str, str]]:
         """List (parent, child) ids of a workflow's jobs."""
         return self._connection.rows(sql.EDGES, (workflow,))

@@ -211,6 +211,7 @@ STATES = "SELECT uuid, state FROM job WHERE uuid IN ({})"
 WORKFLOWS = """
 SELECT id, uuid, name, created_at FROM workflow
  WHERE name = ?1 OR (uuid >= ?1 AND uuid < ?1 || '~') ORDER BY id DESC"""
+WORKFLOW_COUNTS = "SELECT state, count(*) FROM job WHERE workflow_id = ? GROUP BY state"
 EDGES = """
 SELECT p.uuid, c.uuid FROM job c JOIN edge e ON e.child_id = c.id JOIN job p ON p.id = e.parent_id
  WHERE c.workflow_id = ? ORDER BY c.id, e.place"""

@@ -166,6 +166,10 @@ class Store(ABC):
         """List the workflows of this name, or whose id begins so, newest first."""
 
     @abstractmethod
+    def workflow_counts(self, workflow: int) -> dict[str, int]:
+        """Count a workflow's jobs in each state."""
+
+    @abstractmethod
     def edges(self, workflow: int) -> list[tuple[str, str]]:
         """List (parent, child) ids of a workflow's jobs."""
 

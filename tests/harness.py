@@ -34,7 +34,7 @@ for order in sys.stdin:
 
 def until(
     condition: Callable[[], Any], *, seconds: float = 30, what: str = "", pause: float = 0.01
-) -> Any:
+) -> Any:  # noqa: ANN401 (what the condition gives)
     """Wait until the condition gives something true, and give that; fail after `seconds`."""
     give_up = time.monotonic() + seconds
     while True:
@@ -75,6 +75,7 @@ class Service:
         self.queue = JobQueue(self.database)
 
     def __enter__(self) -> Self:
+        """Use it in a with block, which ends it."""
         return self
 
     def __exit__(
@@ -230,6 +231,7 @@ class Locker:
         self._do("ROLLBACK")
 
     def __enter__(self) -> Self:
+        """Use it in a with block, which ends it."""
         return self
 
     def __exit__(self, *_: object) -> None:

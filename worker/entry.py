@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import os
 import select
@@ -29,7 +30,6 @@ def main() -> int:
     orders = _orders(channel)
     become_subreaper()
     signal_when_parent_dies(signal.SIGUSR2)
-    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     faulthandler.enable()
     with suppress(OSError):  # a sandbox may refuse it; it is only a preference
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
@@ -38,7 +38,16 @@ def main() -> int:
     worker = ServiceWorker(orders, channel, Slot(slot_descriptor), stacks)
     if os.getppid() != orders.supervisor:
         return 0  # it died before the signal could be asked for
-    return worker.run()
+    return _end(worker, worker.run())
+
+
+def _end(worker: ServiceWorker, code: int) -> int:
+    """Leave without waiting for threads that jobs have left; what was registered is called."""
+    worker.limit_its_end()
+    atexit._run_exitfuncs()  # noqa: SLF001 (there is no public way to call them now)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _orders(channel: Channel) -> Orders:

@@ -53,6 +53,7 @@ _NANOSECONDS = 1_000_000_000
 _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
 _PATHS_AT_ONCE = 100  # in one message
+_END_WITHIN = 5  # seconds
 _STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
 
 _INTERRUPTIONS = {
@@ -94,7 +95,7 @@ class ServiceWorker:
         self._watched: set[str] = set()
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGUSR2, self._on_orphaned)
-        self._surroundings = Surroundings()
+        self._surroundings = Surroundings(stacks)
 
     def run(self) -> ExitCode:
         """Run jobs until told to stop, or until the supervisor is gone."""
@@ -139,6 +140,10 @@ class ServiceWorker:
         self._reporter.flush()
         renew = self._stale or self._slot.stop() is Stop.RENEW
         return ExitCode.RENEW if renew else ExitCode.DRAINED
+
+    def limit_its_end(self) -> None:
+        """Let nothing that jobs have registered hold this process up for long."""
+        self._kill_timer.start(_END_WITHIN * _NANOSECONDS)
 
     def _stops(self) -> bool:
         return self._stale or self._orphaned or self._slot.stop() is not Stop.NO

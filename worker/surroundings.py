@@ -7,14 +7,18 @@ job anyway.
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import os
 import signal
 import sys
 from typing import Any
 
+from gigq.queue.user_connections import roll_back_connections
+
 _FIRST_SAVED = 10  # descriptors below are more likely to be closed or replaced by a job
 _STREAMS = (0, 1, 2)
+_DUMP = signal.SIGUSR1
 _SIGNALS = (  # that jobs and their libraries use; to look at all 62 would cost 30 µs a job
     signal.SIGTERM,
     signal.SIGINT,
@@ -31,8 +35,10 @@ _SIGNALS = (  # that jobs and their libraries use; to look at all 62 would cost 
 class Surroundings:
     """The state of this process that jobs share, as it was when this was made."""
 
-    def __init__(self) -> None:
-        """Take note of everything."""
+    def __init__(self, stacks: int) -> None:
+        """Take note of everything; let SIGUSR1 write the stacks of all threads to `stacks`."""
+        self._stacks = stacks
+        faulthandler.register(_DUMP, file=stacks, all_threads=True)
         self._handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
         self._environment = dict(os.environ)
         self._raw_environment = dict(_raw(os.environ))
@@ -54,6 +60,7 @@ class Surroundings:
                 ("environment", self._restore_environment),
                 ("umask", self._restore_umask),
                 ("streams", self._restore_streams),
+                ("transaction", roll_back_connections),
             )
             if restored()
         ]
@@ -63,8 +70,10 @@ class Surroundings:
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler:
                 changed = True
-                # None: a handler that was not set by Python, and cannot be by it.
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+                signal.signal(number, handler)
+                if number == _DUMP:  # Python does not know of the handler that was there
+                    faulthandler.unregister(_DUMP)
+                    faulthandler.register(_DUMP, file=self._stacks, all_threads=True)
         return changed
 
     def _restore_timer(self) -> bool:

@@ -21,6 +21,7 @@ from gigq.queue.logs import logger
 from gigq.queue.main_guard import refuse_while_loading
 from gigq.queue.sqlite_store import SqliteStore, exists
 from gigq.queue.states import Verdict
+from gigq.queue.user_connections import roll_back_connections
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
 from gigq.worker.current_job import CurrentJob, running
@@ -193,6 +194,7 @@ class _Lane:
             raise
         finally:
             self.current_job_id = None
+            roll_back_connections()  # an open write would lock out whoever settles
         settled = store.settle(self._worker, [outcome])
         if settled.dropped:
             _log.error("claim of job %s was lost; its outcome was dropped", claim.uuid)
