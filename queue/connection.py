@@ -121,6 +121,8 @@ class Connection:
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """Give all rows: no cursor stays open to pin the write-ahead log."""
+        if self._pid != os.getpid():
+            self._leave_to_parent()
         if self._sqlite.in_transaction:
             return self._run(statement, values).fetchall()
         return self._patiently(self._sqlite, statement, values)

@@ -39,7 +39,7 @@ class UnknownDependencyError(WorkflowError):
 
 
 class DuplicateJobError(InvalidJobError):
-    """A job with this id was submitted before."""
+    """A job can be submitted once; make a new Job to run it again."""
 
 
 class UnguardedMainError(GigqError, RuntimeError):
@@ -67,6 +67,10 @@ class WaitTimeoutError(GigqError, TimeoutError):
 
 class StoreError(GigqError):
     """The database cannot be used."""
+
+
+class EmptyDatabaseError(StoreError):
+    """There is no database yet, or somebody is just setting it up."""
 
 
 class StoreBusyError(StoreError):

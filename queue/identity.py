@@ -50,11 +50,14 @@ def _here() -> tuple[str, str, int]:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the process began, in clock ticks since boot; None when there is none or a zombie."""
+    """When the process began, in clock ticks since boot; None when there is none or a zombie.
+
+    Raises OSError when that cannot be seen, for instance for want of descriptors.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
             fields = stat.read().rpartition(b")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in (b"Z", b"X") else int(fields[_AFTER_COMMAND - 1])
 
@@ -77,4 +80,7 @@ def liveness(who: Identity) -> Liveness:
         return Liveness.DEAD if same_machine else Liveness.UNKNOWN
     if who.pid_namespace != pid_namespace:
         return Liveness.UNKNOWN
-    return Liveness.ALIVE if start_ticks(who.pid) == who.start_ticks else Liveness.DEAD
+    try:
+        return Liveness.ALIVE if start_ticks(who.pid) == who.start_ticks else Liveness.DEAD
+    except OSError:
+        return Liveness.UNKNOWN

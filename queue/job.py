@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from gigq.queue.records import NewJob
 from gigq.queue.serialize import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 OnParentFailure = Literal["cancel", "run", "block"]
 
@@ -82,15 +83,15 @@ class Job:
         self.function = function
         self.params = _params(params)
         self.priority = _integer(priority, "priority")
-        self.dependencies = list(dependencies or ())
+        self.dependencies = _ids(dependencies)
         self.max_attempts = _integer(max_attempts, "max_attempts", least=1)
         self.timeout = None if timeout is None else _seconds(timeout, "timeout", positive=True)
         self.description = _text(description, "description", empty=True)
-        self.pass_parent_results = pass_parent_results
+        self.pass_parent_results = _switch(pass_parent_results, "pass_parent_results")
         self.retry_delay = _seconds(retry_delay, "retry_delay")
         self.queue = _text(queue, "queue")
         self.run_at = _run_at(run_at, delay)
-        self.cwd = None if cwd is None else Path(cwd).absolute()
+        self.cwd = None if cwd is None else _directory(cwd, "cwd")
         self.on_parent_failure = on_parent_failure
         if on_parent_failure not in _POLICIES:
             message = f"on_parent_failure is one of {_POLICIES}, not {on_parent_failure!r}"
@@ -129,7 +130,7 @@ class Job:
             job_directory=None if self.cwd is None else str(self.cwd),
             python=sys.executable,
             params=encode(self.params, "params"),
-            timeout=clock.duration(self.timeout),
+            timeout=None if self.timeout is None else max(1, clock.duration(self.timeout) or 0),
             retry_delay=clock.duration(self.retry_delay) or 0,
             pass_parent_results=self.pass_parent_results,
             description=self.description,
@@ -139,10 +140,36 @@ class Job:
 
 def _current_directory() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109 (as text, and once a submit)
+        directory = os.getcwd()  # noqa: PTH109 (as text, and once a submit)
     except FileNotFoundError:
-        message = "the current directory was deleted; change to one that exists, or give Job(cwd=)"
+        message = "the current directory was deleted; change to one that exists"
         raise InvalidJobError(message) from None
+    return _text(directory, "the current directory")
+
+
+def _directory(value: object, what: str) -> Path:
+    if not isinstance(value, (str, os.PathLike)):
+        message = f"{what} has to be a path; this is {value!r}"
+        raise InvalidJobError(message)
+    return Path(_text(os.fspath(value), what)).absolute()
+
+
+def _ids(value: object) -> list[str]:
+    if value is None:
+        return []
+    listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [None]
+    ids = [each for each in listed if isinstance(each, str)]
+    if len(ids) < len(listed):
+        message = f"dependencies has to be a list of job ids; this is {value!r}"
+        raise InvalidJobError(message)
+    return ids
+
+
+def _switch(value: object, what: str) -> bool | None:
+    if value is None or value is True or value is False:
+        return value
+    message = f"{what} has to be True, False or None; this is {value!r}"
+    raise InvalidJobError(message)
 
 
 def _text(value: object, what: str, *, empty: bool = False) -> str:
@@ -208,7 +235,14 @@ def _run_at(run_at: object, delay: object) -> int | None:
     if not isinstance(run_at, datetime):
         message = f"run_at has to be a datetime; this is {run_at!r}"
         raise InvalidJobError(message)
-    return round(run_at.timestamp() * clock.MICROSECONDS)
+    try:
+        at = round(run_at.timestamp() * clock.MICROSECONDS)
+        clock.local_text(at)
+        clock.offset_text(at)
+    except (ValueError, OverflowError):
+        message = f"run_at has to be a time that clocks can show; this is {run_at!r}"
+        raise InvalidJobError(message) from None
+    return at
 
 
 __all__ = ["DEFAULT_TIMEOUT", "Job", "OnParentFailure"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gigq.queue import clock
 from gigq.queue.doorbell import ring
-from gigq.queue.errors import InvalidJobError, UnknownJobError
+from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, UnknownJobError
 from gigq.queue.handle import JobHandle
 from gigq.queue.main_guard import refuse_while_loading
 from gigq.queue.records import JobFilter
 from gigq.queue.serialize import decode
-from gigq.queue.sqlite_store import SqliteStore, exists
+from gigq.queue.sqlite_store import SqliteStore
 from gigq.queue.states import STATES_OF, STATUS, JobStatus, Verdict
 from gigq.queue.workflow import parents_first
 
@@ -84,8 +84,9 @@ class JobQueue:
     def _look(self) -> Iterator[SqliteStore | None]:
         """Hold the store; None where there is no database yet."""
         with self._lock:
-            if self._store is None and exists(Path(self.db_path)):
-                self._store = SqliteStore(self.db_path, create=False)
+            if self._store is None:
+                with suppress(EmptyDatabaseError):
+                    self._store = SqliteStore(self.db_path, create=False)
             yield self._store
 
     # Submitting
@@ -248,6 +249,7 @@ def _seconds(duration: int | None) -> float | None:
 def _job_dict(row: JobRow, parents: list[str]) -> dict[str, Any]:
     status = STATUS[row.state]
     ended = status not in (JobStatus.PENDING, JobStatus.RUNNING)
+    begun = row.verdict != Verdict.RELEASED  # the last execution
     passes = row.pass_parent_results
     return {
         "id": row.uuid,
@@ -266,9 +268,9 @@ def _job_dict(row: JobRow, parents: list[str]) -> dict[str, Any]:
         "attempts": row.attempts,
         "result": decode(row.result),
         "error": row.error,
-        "started_at": clock.local_text(row.started_at),
-        "completed_at": clock.local_text(row.ended_at or row.updated_at) if ended else None,
-        "worker_id": row.worker_name,
+        "started_at": clock.local_text(row.started_at) if begun else None,
+        "completed_at": clock.local_text(row.updated_at) if ended else None,
+        "worker_id": row.worker_name if begun else None,
         "pass_parent_results": None if passes is None else bool(passes),
         "retry_delay": _seconds(row.retry_delay),
         "retry_after": clock.local_text(row.due_at),

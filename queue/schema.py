@@ -107,7 +107,7 @@ CREATE INDEX worker_open ON worker (id) WHERE ended_at IS NULL;
 -- no index and no sequence has to be written for them.
 CREATE TABLE execution (
   id            INTEGER PRIMARY KEY,
-  job_id        INTEGER NOT NULL REFERENCES job (id),
+  job_id        INTEGER NOT NULL,          -- no reference: it would want an index
   attempt       INTEGER NOT NULL,
   worker_id     INTEGER NOT NULL REFERENCES worker (id),
   started_at    INTEGER NOT NULL,
@@ -174,12 +174,12 @@ SELECT j.uuid AS id, j.name, s.function_name, s.function_module, s.params, j.pri
        j.attempts, x.result, x.error,
        strftime('%Y-%m-%dT%H:%M:%f', x.started_at / 1e6, 'unixepoch', 'localtime') AS started_at,
        CASE WHEN j.state IN ('completed', 'failed', 'timeout', 'cancelled') THEN
-         strftime('%Y-%m-%dT%H:%M:%f', coalesce(x.ended_at, j.updated_at) / 1e6, 'unixepoch',
-                  'localtime') END AS completed_at,
+         strftime('%Y-%m-%dT%H:%M:%f', j.updated_at / 1e6, 'unixepoch', 'localtime')
+       END AS completed_at,
        w.name AS worker_id, s.pass_parent_results, s.retry_delay / 1e6 AS retry_delay,
        strftime('%Y-%m-%dT%H:%M:%f', j.due_at / 1e6, 'unixepoch', 'localtime') AS retry_after
   FROM job j JOIN job_spec s ON s.job_id = j.id
-  LEFT JOIN execution x ON x.id = j.execution_id
+  LEFT JOIN execution x ON x.id = j.execution_id AND x.verdict IS NOT 'released'
   LEFT JOIN worker w ON w.id = x.worker_id;
 
 CREATE VIEW job_executions AS

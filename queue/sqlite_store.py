@@ -10,7 +10,7 @@ from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.companions import Companions
 from gigq.queue.connection import LOCK_PATIENCE, Connection, Synchronous
-from gigq.queue.errors import InvalidJobError, StoreError, WorkflowError
+from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, WorkflowError
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.records import (
@@ -61,13 +61,13 @@ class SqliteStore(Store):
 
         Raises StoreError: missing, unusable, foreign or of another version.
         """
-        self.path = Path(path).absolute()
+        self.path = Path(path).resolve()  # as SQLite does: its log stands beside the file itself
         self.companions = Companions(self.path)
         self._synchronous: Synchronous = "FULL" if durable else "NORMAL"
         self._queues: dict[str, int] = {}
         if not create and not exists(self.path):
             message = f"there is no database {self.path}; submit a job to it first"
-            raise StoreError(message)
+            raise EmptyDatabaseError(message)
         self._connection = Connection(
             self.path, self.companions, synchronous=self._synchronous, patience=patience
         )
@@ -77,7 +77,7 @@ class SqliteStore(Store):
                 self.companions.create()
             elif not is_ours(self._connection, self.path):
                 message = f"{self.path} is empty; submit a job to it first"
-                raise StoreError(message)
+                raise EmptyDatabaseError(message)
         except BaseException:
             self._connection.close()
             raise
@@ -146,6 +146,7 @@ class SqliteStore(Store):
             self._connection.run(sql.REMEMBER_LAST_JOB)
             for job, state, queue in jobs:
                 self._connection.run(sql.DROP_EXECUTIONS, (job,))
+                self._connection.run(sql.BLAME_ANOTHER, (job,))
                 self._connection.run(sql.DROP_EDGES, (job,))
                 self._connection.run(sql.DROP_JOB, (job,))
                 moves.moved(queue, state, None)

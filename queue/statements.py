@@ -144,6 +144,12 @@ SELECT j.id, j.state, j.queue_id FROM job j
 REMEMBER_LAST_JOB = """
 UPDATE high_water SET last_job = max(last_job, coalesce((SELECT max(id) FROM job), 0))"""
 DROP_EXECUTIONS = "DELETE FROM execution WHERE id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF"
+BLAME_ANOTHER = """
+UPDATE job SET cancelled_by = (
+       SELECT p.id FROM edge e JOIN job p ON p.id = e.parent_id
+        WHERE e.child_id = job.id AND p.id <> ?1
+          AND p.state IN ('failed', 'timeout', 'cancelled') LIMIT 1)
+ WHERE cancelled_by = ?1 AND id IN (SELECT child_id FROM edge WHERE parent_id = ?1)"""
 DROP_EDGES = "DELETE FROM edge WHERE parent_id = ?1 OR child_id = ?1"
 DROP_JOB = "DELETE FROM job WHERE id = ?"
 

@@ -42,7 +42,7 @@ class TaskWrapper(Generic[P, R]):
         """Show what is wrapped."""
         return f"<task {self.__module__}.{self.__qualname__}>"
 
-    def to_job(self, **params: Any) -> Job:  # noqa: ANN401 (any JSON value)
+    def to_job(self, /, **params: Any) -> Job:  # noqa: ANN401 (any JSON value)
         """Make a job that calls the function with `params`."""
         return Job(function=self.__wrapped__, params=params, **self._options)
 

@@ -7,7 +7,7 @@ from graphlib import CycleError as GraphCycle
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from gigq.queue.errors import CycleError, WorkflowError
+from gigq.queue.errors import CycleError, DuplicateJobError, WorkflowError
 from gigq.queue.handle import JobHandle
 from gigq.queue.job import Job
 from gigq.queue.records import NewWorkflow
@@ -88,9 +88,11 @@ class Workflow:
 def parents_first(jobs: Sequence[Job]) -> list[Job]:
     """Order jobs so that each stands after those of the same list that it waits for.
 
-    Raises CycleError, naming the circle.
+    Raises CycleError, naming the circle, and DuplicateJobError.
     """
     by_id = {job.id: job for job in jobs}
+    if len(by_id) < len(jobs):
+        raise DuplicateJobError
     place = {key: index for index, key in enumerate(by_id)}
     if all(place.get(parent, -1) < place[job.id] for job in jobs for parent in job.dependencies):
         return list(jobs)  # as written down: their order is their age

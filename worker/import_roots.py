@@ -76,9 +76,10 @@ class ImportRoots:
         """Make the modules of one project importable, and those of the last one not."""
         if root == self.current:
             return
-        if self.current:
-            leaving = self._modules.setdefault(self.current, {})
-            for name in _modules_under(self.current):
+        leaving = self._modules.setdefault(self.current, {})
+        # Those of `pythonpath` too: one of them might hide the next project's own.
+        for folder in (self.current, *self._pythonpath):
+            for name in _modules_under(folder) if folder else ():
                 leaving[name] = sys.modules.pop(name)
         sys.modules.update(self._modules.get(root, {}))
         self._use(root)

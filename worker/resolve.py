@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gigq.queue.function_reference import SCRIPT_ATTRIBUTE
 from gigq.queue.main_guard import loading
 from gigq.worker.import_roots import FreshSourceLoader, ImportRoots, Stamp, stamp
+from gigq.worker.time_limit import JobInterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,14 +90,16 @@ class Loader:
         try:
             with loading(what):
                 module = self._module(claim)
-        except Exception as error:
-            raise FunctionLoadError(_why_not_imported(claim, error)) from error
+        except (JobInterrupted, KeyboardInterrupt):
+            raise
         except SystemExit as error:
             message = (
                 f"{what} calls sys.exit while it is loaded; "
                 f'guard this with: if __name__ == "__main__":'
             )
             raise FunctionLoadError(message) from error
+        except BaseException as error:
+            raise FunctionLoadError(_why_not_imported(claim, error)) from error
         if file is None:
             file = getattr(module, "__file__", None)
             loaded_from = None if file is None else stamp(file)
@@ -106,7 +109,8 @@ class Loader:
         if claim.script is None:
             return importlib.import_module(claim.function_module)
         main = sys.modules["__main__"]
-        if self._roots is None and os.path.realpath(getattr(main, "__file__", "")) == claim.script:
+        own = getattr(main, "__file__", None)
+        if self._roots is None and own and os.path.realpath(own) == os.path.realpath(claim.script):
             return main  # the process that runs its own script's jobs
         name = "gigq_script_" + hashlib.sha256(claim.script.encode()).hexdigest()[:16]
         if name in sys.modules:
@@ -163,7 +167,7 @@ def _look_at(function: Callable[..., Any], file: str | None, loaded_from: Stamp 
     return Loaded(function, takes, requires, file, loaded_from)
 
 
-def _why_not_imported(claim: Claim, error: Exception) -> str:
+def _why_not_imported(claim: Claim, error: BaseException) -> str:
     here = sys.executable
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         what = claim.script or claim.function_module
@@ -172,8 +176,10 @@ def _why_not_imported(claim: Claim, error: Exception) -> str:
         claim.function_module == error.name
     )
     if own and claim.import_root:
-        where = "is missing there now" if Path(claim.import_root).is_dir() else "which is gone"
-        return f"`{error.name}` was imported from {claim.import_root}, and {where}"
+        if claim.import_root not in sys.path:  # in a program that is not a service's worker
+            return f"`{error.name}` is in {claim.import_root}, which is not on this program's path"
+        gone = "is missing there now" if Path(claim.import_root).is_dir() else "that folder is gone"
+        return f"`{error.name}` was imported from {claim.import_root}, and {gone}"
     if claim.python == here:
         return f"`{error.name}` is missing in {here}; install it there"
     return (

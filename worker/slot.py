@@ -17,8 +17,9 @@ from enum import IntEnum
 from typing import NamedTuple
 
 _PAGE = 4096
-_ORDERS = struct.Struct("=qqq")  # stop, reason of the interruption, execution it is meant for
-_ORDERS_AT = 0
+_STOP_AT = 0
+_INTERRUPTION = struct.Struct("=qq")  # reason, execution it is meant for
+_INTERRUPTION_AT = 8
 _STATUS = struct.Struct("=qqqqqqH36sH256s")  # serial first
 _STATUS_AT = 64
 _SERIAL = struct.Struct("=q")
@@ -101,11 +102,11 @@ class Slot:
 
     def stop(self) -> Stop:
         """Read what is asked for between jobs."""
-        return Stop(self._memory[_ORDERS_AT])
+        return Stop(self._memory[_STOP_AT])
 
     def interruption_of(self, execution: int) -> Reason:
         """Why this execution, and no other, is to be interrupted."""
-        _, reason, meant = _ORDERS.unpack_from(self._memory, _ORDERS_AT)
+        reason, meant = _INTERRUPTION.unpack_from(self._memory, _INTERRUPTION_AT)
         return Reason(reason) if meant == execution else Reason.NONE
 
     # The supervisor's side
@@ -131,11 +132,11 @@ class Slot:
 
     def order_stop(self, stop: Stop) -> None:
         """Ask for a stop between jobs."""
-        self._memory[_ORDERS_AT] = stop
+        self._memory[_STOP_AT] = stop
 
     def order_interruption(self, execution: int, reason: Reason) -> None:
         """Say which execution the next SIGTERM is meant for, and why."""
-        _ORDERS.pack_into(self._memory, _ORDERS_AT, self._memory[_ORDERS_AT], reason, execution)
+        _INTERRUPTION.pack_into(self._memory, _INTERRUPTION_AT, reason, execution)
 
     def close(self) -> None:
         """Unmap the page and let go of its descriptor."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 import signal
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
-from gigq.queue.errors import InvalidJobError
+from gigq.queue.errors import EmptyDatabaseError, InvalidJobError
 from gigq.queue.identity import own_identity
 from gigq.queue.logs import logger
 from gigq.queue.main_guard import refuse_while_loading
-from gigq.queue.sqlite_store import SqliteStore, exists
+from gigq.queue.sqlite_store import SqliteStore
 from gigq.queue.states import Verdict
 from gigq.queue.user_connections import roll_back_connections
 from gigq.worker import attempt
@@ -217,9 +217,10 @@ class _Lane:
         return outcome
 
     def _open(self) -> SqliteStore | None:
-        if self._store is None and exists(self._path):
-            self._store = SqliteStore(self._path, durable=False, create=False)
-            self._worker = self._store.register(self.name, own_identity())
+        if self._store is None:
+            with suppress(EmptyDatabaseError):
+                self._store = SqliteStore(self._path, durable=False, create=False)
+                self._worker = self._store.register(self.name, own_identity())
         return self._store
 
     def wait(self, seconds: float) -> None:

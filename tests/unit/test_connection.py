@@ -1,0 +1,368 @@
+"""One private connection: a fair lock, a short log, forks, and errors that name the file."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gigq import Job, JobQueue
+from gigq.queue import clock
+from gigq.queue.companions import Companions
+from gigq.queue.connection import CHECKPOINT_BYTES, Connection, is_busy
+from gigq.queue.errors import StoreBusyError, StoreError
+from gigq.queue.identity import own_identity
+from gigq.queue.sqlite_store import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MEGABYTE = 1 << 20
+
+WRITE_UNTIL_TOLD = """
+import fcntl, json, os, sys, time
+from pathlib import Path
+from gigq.queue.identity import own_identity
+from gigq.queue.sqlite_store import SqliteStore
+barrier, path, seconds = open(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+store, who = SqliteStore(path, durable=False), own_identity()
+print("here", flush=True)
+fcntl.flock(barrier, fcntl.LOCK_SH)
+commits, longest, now = 0, 0.0, time.monotonic()
+end = now + seconds
+while now < end:
+    store.register("writer", who)
+    before, now = now, time.monotonic()
+    longest = max(longest, now - before)
+    commits += 1
+print(json.dumps([commits, longest]))
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give a database that is set up."""
+    path = tmp_path / "gigq.db"
+    SqliteStore(path).close()
+    return path
+
+
+@pytest.fixture
+def outsider(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give somebody else's connection to the database."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as found:
+        yield found
+
+
+def connect(path: Path, patience: float = 30) -> Connection:
+    """Open a connection."""
+    return Connection(path, Companions(path), synchronous="NORMAL", patience=patience)
+
+
+def write_megabyte(store: SqliteStore) -> None:
+    """Submit a job with a megabyte of parameters."""
+    record = Job("large", print, params={"text": "x" * MEGABYTE}).to_record(clock.now())
+    store.submit([record])
+
+
+def log_size(path: Path) -> int:
+    """Give the size of the write-ahead log."""
+    return os.stat(f"{path}-wal").st_size  # noqa: PTH116
+
+
+class TestLock:
+    """Waiting for the write lock."""
+
+    def test_writers_share_it_fairly(self, path: Path) -> None:
+        """Of several processes that write in a tight loop none is starved."""
+        with (path.parent / "barrier").open("w") as barrier:
+            fcntl.flock(barrier, fcntl.LOCK_EX)
+            command = [sys.executable, "-c", WRITE_UNTIL_TOLD, barrier.name, str(path), "1"]
+            writers = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)
+            ]
+            for writer in writers:
+                assert writer.stdout is not None
+                writer.stdout.readline()
+        told = [json.loads(writer.communicate()[0]) for writer in writers]
+        assert [writer.returncode for writer in writers] == [0] * 6
+        commits = [each for each, _ in told]
+        assert min(commits) * 10 > max(commits)
+        assert max(longest for _, longest in told) < 0.9
+        with closing(SqliteStore(path)) as store:
+            assert len(store.open_workers()) == sum(commits)
+
+    def test_busy_error_names_the_file(self, path: Path, outsider: sqlite3.Connection) -> None:
+        """A lock held by an outsider ends the wait after `patience`; the error names the file."""
+        with closing(SqliteStore(path, patience=0.2)) as store:
+            outsider.execute("BEGIN IMMEDIATE")
+            start = time.monotonic()
+            with pytest.raises(StoreBusyError, match=rf"{path} has been locked .* 0\.2 s"):
+                store.register("worker", own_identity())
+            assert 0.2 <= time.monotonic() - start < 2
+            outsider.execute("COMMIT")
+            store.register("worker", own_identity())
+            assert len(store.open_workers()) == 1
+
+    def test_patience_ends_with_the_lock(self, path: Path, outsider: sqlite3.Connection) -> None:
+        """A writer that waits goes on as soon as the outsider lets go."""
+        outsider.execute("BEGIN IMMEDIATE")
+        with closing(SqliteStore(path)) as store:
+            writer = threading.Thread(target=store.register, args=("worker", own_identity()))
+            writer.start()
+            assert store.open_workers() == []
+            outsider.execute("COMMIT")
+            writer.join(10)
+            assert not writer.is_alive()
+            assert len(store.open_workers()) == 1
+
+    def test_patience_covers_looks(self, tmp_path: Path) -> None:
+        """A look at a file that is locked as a whole waits too, and then names it."""
+        path = tmp_path / "plain.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as outsider:
+            outsider.execute("CREATE TABLE t (x)")
+            outsider.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreBusyError, match=f"{path} has been locked"):
+                SqliteStore(path, create=False, patience=0.05)
+
+    def test_only_locks_are_waited_for(self, path: Path) -> None:
+        """Another error than a lock is raised at once, and is not called busy."""
+        with closing(connect(path)) as connection:
+            start = time.monotonic()
+            with pytest.raises((sqlite3.Error, StoreError), match="nowhere") as caught:
+                connection.rows("SELECT * FROM nowhere")
+            assert not isinstance(caught.value, StoreBusyError)
+            assert time.monotonic() - start < 5
+
+
+class TestTransaction:
+    """A with block is one write transaction."""
+
+    def test_commit(self, path: Path) -> None:
+        """What the block did is there for others when it has ended, and not before."""
+        with closing(connect(path)) as one, closing(connect(path)) as other:
+            with one:
+                one.run("INSERT INTO queue (name) VALUES ('mail')")
+                assert len(other.rows("SELECT * FROM queue")) == 1
+            assert len(other.rows("SELECT * FROM queue")) == 2
+
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+    def test_roll_back(self, path: Path, error: type[BaseException]) -> None:
+        """A block that raises has done nothing, and the connection can be used again."""
+        with closing(connect(path)) as connection:
+            with suppress(error), connection:
+                connection.run("INSERT INTO queue (name) VALUES ('mail')")
+                raise error
+            assert len(connection.rows("SELECT * FROM queue")) == 1
+            with connection:
+                connection.run("INSERT INTO queue (name) VALUES ('mail')")
+
+    def test_failed_commit(self, path: Path) -> None:
+        """A commit that fails undoes the block and frees the lock."""
+        with closing(connect(path)) as connection, closing(connect(path, patience=0)) as other:
+            connection.__enter__()
+            connection.run("PRAGMA defer_foreign_keys = ON")
+            connection.run("INSERT INTO edge VALUES (1, 2, 0)")
+            with pytest.raises((sqlite3.IntegrityError, StoreError)):
+                connection.__exit__(None, None, None)
+            with other:
+                assert other.rows("SELECT * FROM edge") == []
+
+    def test_settings(self, path: Path) -> None:
+        """The connection never checkpoints by itself, and checks references."""
+        with closing(connect(path)) as connection:
+            assert connection.row("PRAGMA wal_autocheckpoint") == (0,)
+            assert connection.row("PRAGMA foreign_keys") == (1,)
+            assert connection.row("PRAGMA busy_timeout") == (0,)
+
+
+class TestLog:
+    """The write-ahead log is moved into the database before it grows long."""
+
+    @pytest.mark.parametrize("by_link", [False, True], ids=["path", "symbolic link"])
+    def test_it_stays_short(self, path: Path, by_link: bool) -> None:  # noqa: FBT001
+        """However much is written, by whatever name of the file, the log stays bounded."""
+        name = path
+        if by_link:
+            name = path.parent / "elsewhere" / "link.db"
+            name.parent.mkdir()
+            name.symlink_to(path)
+        with closing(SqliteStore(name, durable=False)) as store:
+            longest = 0
+            for _ in range(16):
+                write_megabyte(store)
+                longest = max(longest, log_size(path))
+        assert longest < CHECKPOINT_BYTES + 3 * MEGABYTE
+
+    def test_many_writers(self, path: Path) -> None:
+        """Writers that take turns keep the log as short as one does."""
+        stores = [SqliteStore(path, durable=False) for _ in range(3)]
+        longest = 0
+        for number in range(18):
+            write_megabyte(stores[number % 3])
+            longest = max(longest, log_size(path))
+        for store in stores:
+            store.close()
+        assert longest < CHECKPOINT_BYTES + 5 * MEGABYTE
+
+    def test_long_reader(self, path: Path, outsider: sqlite3.Connection) -> None:
+        """A reader pins the log only as long as it reads."""
+        outsider.execute("BEGIN")
+        outsider.execute("SELECT * FROM job").fetchall()
+        with closing(SqliteStore(path, durable=False)) as store:
+            for _ in range(12):
+                write_megabyte(store)
+            assert log_size(path) > 12 * MEGABYTE
+            outsider.execute("COMMIT")
+            for _ in range(8):
+                write_megabyte(store)
+            assert log_size(path) < CHECKPOINT_BYTES + 3 * MEGABYTE
+
+    def test_checkpoint_waits_for_nobody(self, path: Path) -> None:
+        """While another process checkpoints, or the lock's folder is gone, writers go on."""
+        companions = Companions(path)
+        lock = companions.open_lock(companions.checkpoint_lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with closing(SqliteStore(path, durable=False)) as store:
+            for _ in range(6):
+                write_megabyte(store)
+            os.close(lock)
+            for _ in range(6):
+                write_megabyte(store)
+            assert log_size(path) < 2 * CHECKPOINT_BYTES
+
+    def test_no_writer_during_a_checkpoint(self, path: Path) -> None:
+        """The log is moved only while the write lock is held, so that no writer resets it."""
+        held: list[bool] = []
+        with (
+            closing(connect(path)) as connection,
+            closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as outsider,
+        ):
+
+            def is_locked(statement: str) -> None:
+                if "wal_checkpoint" in statement:
+                    try:
+                        outsider.execute("BEGIN IMMEDIATE")
+                    except sqlite3.OperationalError as error:
+                        held.append(is_busy(error))
+                    else:
+                        outsider.execute("ROLLBACK")
+                        held.append(False)
+
+            connection._sqlite.set_trace_callback(is_locked)
+            connection._checkpoint()
+        assert held == [True]
+
+
+FORK = '''
+import json, os, sys
+from gigq import Job
+from gigq.queue import clock
+from gigq.queue.identity import own_identity
+from gigq.queue.sqlite_store import SqliteStore
+
+store = SqliteStore(sys.argv[1], durable=False)
+store.register("parent", own_identity())
+inherited = store._connection._sqlite
+reader, writer = os.pipe()
+if os.fork() == 0:
+    ACTION
+    os.write(writer, json.dumps(store._connection._sqlite is not inherited).encode())
+    END
+os.close(writer)
+_, status = os.wait()
+told = os.read(reader, 99).decode()
+for number in range(20):
+    store.register(f"parent {number}", own_identity())
+# A stranger that comes and goes deletes the log, if it finds nobody's locks.
+import subprocess
+code = """
+import sqlite3, sys
+stranger = sqlite3.connect(sys.argv[1])
+stranger.execute("SELECT * FROM job").fetchall()
+stranger.close()
+"""
+subprocess.run([sys.executable, "-c", code, sys.argv[1]], check=True)
+assert os.path.exists(sys.argv[1] + "-wal")
+store.register("last", own_identity())
+store.close()
+print(status, told)
+'''
+
+
+class TestFork:
+    """A connection inherited over a fork."""
+
+    @pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit()"])
+    @pytest.mark.parametrize(
+        ("action", "lives"),
+        [
+            ("store.register('child', own_identity())", 23),
+            ("store.counts()", 22),
+        ],
+        ids=["write", "read"],
+    )
+    def test_use(self, path: Path, action: str, lives: int, end: str) -> None:
+        """A child that uses its parent's store does so over a connection of its own."""
+        assert self.fork(path, action, end) == ["0", "true"]
+        assert self.lives(path) == lives
+
+    @pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit()"])
+    @pytest.mark.parametrize("action", ["pass", "store.close()"])
+    def test_end(self, path: Path, action: str, end: str) -> None:
+        """A child that closes its parent's store, or just ends, harms nothing."""
+        action = f"{action}\n    store = SqliteStore(sys.argv[1]); inherited = None"
+        assert self.fork(path, action, end) == ["0", "true"]
+        assert self.lives(path) == 22
+
+    @staticmethod
+    def fork(path: Path, action: str, end: str) -> list[str]:
+        """Let a program fork, the child do something, and the parent go on."""
+        code = FORK.replace("ACTION", action).replace("END", end)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    @staticmethod
+    def lives(path: Path) -> int:
+        """Count what parent and child have written; the file is sound."""
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            found: int = database.execute("SELECT count(*) FROM worker").fetchone()[0]
+        return found
+
+
+class TestFile:
+    """What a connection needs of its file."""
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        """A connection to a file in no folder is refused by name."""
+        path = tmp_path / "none" / "gigq.db"
+        with pytest.raises(StoreError, match=f"{path} cannot be opened"):
+            connect(path)
+
+    def test_closing_twice(self, path: Path) -> None:
+        """To close a store again is harmless."""
+        store = SqliteStore(path)
+        store.close()
+        store.close()
+
+    def test_strange_names(self, tmp_path: Path) -> None:
+        """The name of a database may hold any character that a file's name may."""
+        for name in ("a b.db", "50%.db", "x?mode=memory", "file:y.db", "ü#'.db", "-.db"):
+            with JobQueue(tmp_path / name) as queue:
+                queue.submit(Job("job", print))
+            assert (tmp_path / name).stat().st_size > 0
+            assert Path(f"{tmp_path / name}.d").is_dir()
