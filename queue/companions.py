@@ -47,11 +47,19 @@ class Companions:
         mode = stat.S_IMODE(os.stat(self._database).st_mode)  # noqa: PTH116
         folder_mode = mode | (mode & 0o444) >> _READ_TO_SEARCH
         for folder in (self.folder, self.output):
-            _make(folder, folder_mode)
+            if _make(folder, folder_mode):
+                self._hand_over(folder)
         with suppress(FileExistsError):
             os.mkfifo(self.doorbell)
             with suppress(PermissionError):
                 self.doorbell.chmod(mode | 0o600)
+            self._hand_over(self.doorbell)
+
+    def _hand_over(self, path: Path | int) -> None:
+        """Give what root made to the database's owner, whose service has to use it."""
+        if os.geteuid() == 0:
+            owner = os.stat(self._database)  # noqa: PTH116
+            os.chown(path, owner.st_uid, owner.st_gid)
 
     def open_lock(self, path: Path) -> int:
         """Open a lock file for flock, creating it if need be; the caller closes it."""
@@ -59,15 +67,18 @@ class Companions:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
         with suppress(PermissionError):
             os.fchmod(descriptor, mode)
+        self._hand_over(descriptor)
         return descriptor
 
 
-def _make(folder: Path, mode: int) -> None:
+def _make(folder: Path, mode: int) -> bool:
+    """Make a folder; False where it was there."""
     try:
         folder.mkdir()
     except FileExistsError:
-        return
+        return False
     # A chmod that names no setgid bit keeps a folder's inherited one only if it is given again.
     inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
     with suppress(PermissionError):
         folder.chmod(mode | 0o700 | inherited)
+    return True

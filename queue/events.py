@@ -26,6 +26,10 @@ EVENTS = {
     "service_started": Event(
         "gigqd serves a database", fields=("database", "workers", "configuration")
     ),
+    "database_upgraded": Event(
+        "the database had an older schema; a copy from before stands beside it",
+        fields=("before", "backup"),
+    ),
     "service_draining": Event("no more claims; running jobs are finished", fields=("seconds",)),
     "service_stopping": Event("running jobs are stopped now", "warning"),
     "service_stopped": Event("all workers are gone"),

@@ -49,7 +49,12 @@ SELECT row_number() OVER (ORDER BY created_at, rowid), id, name, 1,
               THEN :now + CAST(retry_delay * 1000000 AS INTEGER) END,
        CASE status WHEN 'failed' THEN 'raised' WHEN 'timeout' THEN 'deadline'
             WHEN 'cancelled' THEN 'cancelled' WHEN 'running' THEN 'worker_died' END,
-       micros(created_at), iif(status = 'running', :now, micros(updated_at))
+       -- The last change of a finished job is its end.
+       micros(created_at),
+       CASE WHEN status = 'running' THEN :now
+            WHEN status IN ('completed', 'failed', 'timeout')
+              THEN coalesce(micros(completed_at), micros(updated_at))
+            ELSE micros(updated_at) END
   FROM gigq_0_5_jobs;
 
 -- What 0.5.1 took for a timeout of 300 s is one here: none, 0, and what is no number.

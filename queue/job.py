@@ -42,7 +42,7 @@ class Job:
         pass_parent_results: Whether the function receives `parent_results`, a dict of parent id
             to result. None: if it asks for it.
         retry_delay: Seconds between a failed attempt and the next.
-        queue: A name that workers can be told to serve.
+        queue: A name that groups jobs, in lists and figures.
         run_at: Not before this time; naive times are local.
         delay: Not before so many seconds (or a timedelta) after it is submitted.
         cwd: The directory to run in; None: as the service is set up, else where it was submitted.

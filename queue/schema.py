@@ -183,7 +183,9 @@ SELECT j.uuid AS id, j.name, s.function_name, s.function_module, s.params, j.pri
   LEFT JOIN worker w ON w.id = x.worker_id;
 
 CREATE VIEW job_executions AS
-SELECT x.id, j.uuid AS job_id, w.name AS worker_id, coalesce(x.verdict, 'running') AS status,
+SELECT x.id, j.uuid AS job_id, w.name AS worker_id,
+       CASE x.verdict WHEN 'lost' THEN 'failed' WHEN 'stopped' THEN 'cancelled'
+            ELSE coalesce(x.verdict, 'running') END AS status,
        strftime('%Y-%m-%dT%H:%M:%f', x.started_at / 1e6, 'unixepoch', 'localtime') AS started_at,
        strftime('%Y-%m-%dT%H:%M:%f', x.ended_at / 1e6, 'unixepoch', 'localtime') AS completed_at,
        x.result, x.error

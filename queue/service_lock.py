@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from gigq.queue.companions import Companions
 
 _LONGEST = 4096
+_LOOKS_LAST = 0.5  # seconds
 
 
 class ServiceLock:
@@ -25,10 +28,22 @@ class ServiceLock:
         """Take the lock. Raises BlockingIOError when another process holds it."""
         self._descriptor = companions.open_lock(companions.service_lock)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except BaseException:
             os.close(self._descriptor)
             raise
+
+    def _take(self) -> None:
+        give_up = time.monotonic() + _LOOKS_LAST
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # perhaps only somebody who looks, for an instant
+                if time.monotonic() > give_up:
+                    raise
+            else:
+                return
+            time.sleep(random.uniform(0.001, 0.005))  # noqa: S311
 
     def describe(self, holder: dict[str, Any]) -> None:
         """Write down who holds it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gigq.queue import statements as sql
+from gigq.queue.errors import StoreError
 from gigq.queue.records import Claim, Outcome, Output, Settled
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
 
@@ -81,10 +82,13 @@ class Moves:
             return None
         claim = Claim(*picked)
         log, start, _ = output or (None, None, None)
-        self._connection.run(
+        added = self._connection.run(
             sql.ADD_EXECUTION,
             (claim.execution, claim.job, claim.attempt, worker, self._now, log, start),
         )
+        if not added:
+            message = f"worker {worker} has ended and cannot claim; register again"
+            raise StoreError(message)
         self._connection.run(sql.HOLD_JOB, (claim.execution, self._now, claim.job))
         self.moved(claim.queue_id, State.READY, State.RUNNING)
         return claim

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 500  # values in one statement
+_CLEARED_AT_ONCE = 500  # jobs in one transaction
 
 
 class SqliteStore(Store):
@@ -138,11 +139,17 @@ class SqliteStore(Store):
         return True
 
     def clear(self, before: int | None = None) -> int:
-        """Delete completed and cancelled jobs that ended before."""
+        """Delete completed and cancelled jobs that ended before, some in each transaction."""
+        cleared, last, until = 0, 0, clock.now() if before is None else before
+        while jobs := self._clear_some(until, last):
+            cleared += len(jobs)
+            last = jobs[-1]
+        return cleared
+
+    def _clear_some(self, before: int, after: int) -> list[int]:
+        """Delete some of them with keys beyond `after`, so that nobody waits long for the lock."""
         with self._moves() as moves:
-            jobs = self._connection.rows(
-                sql.CLEARABLE, (clock.now() if before is None else before,)
-            )
+            jobs = self._connection.rows(sql.CLEARABLE, (before, after, _CLEARED_AT_ONCE))
             self._connection.run(sql.REMEMBER_LAST_JOB)
             for job, state, queue in jobs:
                 self._connection.run(sql.DROP_EXECUTIONS, (job,))
@@ -150,7 +157,7 @@ class SqliteStore(Store):
                 self._connection.run(sql.DROP_EDGES, (job,))
                 self._connection.run(sql.DROP_JOB, (job,))
                 moves.moved(queue, state, None)
-        return len(jobs)
+        return [job for job, _, _ in jobs]
 
     # What workers do
 

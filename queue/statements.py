@@ -42,7 +42,7 @@ SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attem
  ORDER BY j.priority DESC, j.id LIMIT 1"""
 ADD_EXECUTION = """
 INSERT INTO execution (id, job_id, attempt, worker_id, started_at, output_log, output_start)
-VALUES (?, ?, ?, ?, ?, ?, ?)"""
+SELECT ?1, ?2, ?3, id, ?5, ?6, ?7 FROM worker WHERE id = ?4 AND ended_at IS NULL"""
 HOLD_JOB = """
 UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
                due_at = NULL, cause = NULL, updated_at = ?
@@ -55,7 +55,8 @@ UPDATE job SET state = 'ready', updated_at = ?1
                WHERE state = 'scheduled' AND due_at <= ?1 ORDER BY due_at LIMIT ?2)
 RETURNING queue_id"""
 GLANCE = """
-SELECT EXISTS (SELECT 1 FROM job INDEXED BY job_ready WHERE state = 'ready')
+SELECT EXISTS (SELECT 1 FROM queue q WHERE q.paused = 0 AND EXISTS (
+         SELECT 1 FROM job INDEXED BY job_ready WHERE state = 'ready' AND queue_id = q.id))
        OR EXISTS (SELECT 1 FROM fanout),
        (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled')"""
 PARENT_RESULTS = """
@@ -70,9 +71,13 @@ UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, update
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
 END_EXECUTION = """
 UPDATE execution
-   SET verdict = ?, ended_at = ?, cause = ?, result = ?, error = ?, traceback = ?, stacks = ?,
-       output_log = ?, output_start = ?, output_end = ?, cpu_time = ?, peak_memory = ?
- WHERE id = ?"""
+   SET verdict = ?1, ended_at = ?2, cause = ?3, result = ?4, error = ?5, traceback = ?6,
+       stacks = ?7,
+       -- Nobody saw where the output of a lost one ended: what was known at its claim stays.
+       output_log = coalesce(?8, CASE WHEN ?1 = 'lost' THEN output_log END),
+       output_start = coalesce(?9, CASE WHEN ?1 = 'lost' THEN output_start END),
+       output_end = ?10, cpu_time = ?11, peak_memory = ?12
+ WHERE id = ?13"""
 ATTEMPTS = """
 SELECT j.attempts, j.max_attempts, s.retry_delay
   FROM job j JOIN job_spec s ON s.job_id = j.id WHERE j.id = ?"""
@@ -135,12 +140,14 @@ SELECT c.id, c.queue_id, c.due_at FROM edge e JOIN job c ON c.id = e.child_id
 
 # Clearing
 
+# Not before its children that may still run, be it after a requeue: they need its result.
 CLEARABLE = """
 SELECT j.id, j.state, j.queue_id FROM job j
- WHERE j.state IN ('completed', 'cancelled') AND j.updated_at < ?
+ WHERE j.state IN ('completed', 'cancelled') AND j.updated_at < ?1 AND j.id > ?2
    AND NOT EXISTS (SELECT 1 FROM edge e JOIN job c ON c.id = e.child_id
                     WHERE e.parent_id = j.id
-                      AND c.state NOT IN ('completed', 'failed', 'timeout', 'cancelled'))"""
+                      AND (c.state NOT IN ('completed', 'cancelled') OR c.updated_at >= ?1))
+ ORDER BY j.id LIMIT ?3"""
 REMEMBER_LAST_JOB = """
 UPDATE high_water SET last_job = max(last_job, coalesce((SELECT max(id) FROM job), 0))"""
 DROP_EXECUTIONS = "DELETE FROM execution WHERE id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF"

@@ -70,7 +70,8 @@ class Store(ABC):
     def clear(self, before: int | None = None) -> int:
         """Delete completed and cancelled jobs that ended before; give how many.
 
-        Parents of unfinished children stay.
+        Parents of children that may still run, be it after a requeue, stay. The one method of more
+        than one transaction, each for some of the jobs.
         """
 
     # What workers do.

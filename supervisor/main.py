@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gigq.queue.companions import Companions
-from gigq.queue.errors import GigqError, SettingsError
+from gigq.queue.errors import GigqError, SchemaVersionError, SettingsError
 from gigq.queue.identity import start_ticks
 from gigq.queue.service_lock import ServiceLock, service_holder
 from gigq.queue.settings import find_configuration, find_database, read_settings
@@ -25,6 +25,8 @@ from gigq.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gigq.queue.migrate import Migrated
 
 EXIT_FAILED = 1
 EXIT_STOPPED = 3  # of `status`, as in LSB's init script actions
@@ -71,35 +73,75 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
 def _serve(settings: Any, configuration: Path | None, path: Path, count: int | None) -> None:  # noqa: ANN401
     import msgspec  # noqa: PLC0415 (the other commands do without all this)
 
-    from gigq.queue.sqlite_store import SqliteStore  # noqa: PLC0415
     from gigq.supervisor.log import Log  # noqa: PLC0415
     from gigq.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
+    with _place_of_service(path) as migrated:
+        log = Log(settings.log.level, settings.log.format)
+        try:
+            if migrated is not None:
+                log.event("database_upgraded", before=migrated.before, backup=migrated.backup)
+            settings = msgspec.structs.replace(settings, database=str(path))
+            companions = Companions(path)
+            supervisor = Supervisor(settings, configuration, companions, log, count=count)
+            supervisor.listen()
+            supervisor.run()
+        finally:
+            log.close()
+
+
+@contextmanager
+def _place_of_service(path: Path) -> Iterator[Migrated | None]:
+    """Hold the lock of the one service of a database that is ready to be served.
+
+    Gives what was upgraded, if anything was.
+    """
+    from gigq.queue.collision import REMEDY, colliding_distribution  # noqa: PLC0415
+    from gigq.queue.migrate import upgrade_if_older  # noqa: PLC0415
+    from gigq.queue.sqlite_store import SqliteStore  # noqa: PLC0415
+
+    other = colliding_distribution()
+    if other is not None:
+        message = f"{other} is installed beside gigqd, in the same folder; type: {REMEDY}"
+        raise GigqError(message)
+    _refuse_network(path)
     companions = Companions(path)
-    SqliteStore(path).close()
+    try:
+        SqliteStore(path).close()
+    except SchemaVersionError:  # older, to be upgraded below; or newer, to be refused there
+        companions.create()
     try:
         lock = ServiceLock(companions)
     except BlockingIOError:
         pid = (service_holder(companions) or {}).get("pid", "unknown")
         message = f"gigqd (pid {pid}) serves {path} already; stop it with: gigqd stop {path}"
         raise GigqError(message) from None
-    lock.describe(
-        {
-            "pid": os.getpid(),
-            "start_ticks": start_ticks(os.getpid()),
-            "started_at": time.time(),
-            "version": __version__,
-        }
-    )
-    log = Log(settings.log.level, settings.log.format)
-    settings = msgspec.structs.replace(settings, database=str(path))
     try:
-        supervisor = Supervisor(settings, configuration, companions, log, count=count)
-        supervisor.listen()
-        supervisor.run()
+        lock.describe(
+            {
+                "pid": os.getpid(),
+                "start_ticks": start_ticks(os.getpid()),
+                "started_at": time.time(),
+                "version": __version__,
+            }
+        )
+        migrated = upgrade_if_older(path)
+        SqliteStore(path).close()
+        yield migrated
     finally:
         lock.close()
-        log.close()
+
+
+def _refuse_network(path: Path) -> None:
+    from gigq.queue.file_system import Reach, file_system  # noqa: PLC0415
+
+    found = file_system(path)
+    if found is not None and found.reach is Reach.NETWORK:
+        message = (
+            f"{path} lies on {found.kind}, a network file system, where SQLite's locks do not "
+            "hold; put the database on a disk of this machine"
+        )
+        raise GigqError(message)
 
 
 @main.command(epilog="Example: gigqd stop jobs.db --now")
@@ -206,7 +248,7 @@ def resume(database: Path | None, configuration: Path | None) -> None:
     """Claim again after a drain."""
     with _told():
         answer = _order(database, configuration, "resume")
-        click.echo(f"resumed: {answer['workers']} workers", err=True)
+        click.echo(f"resumed: workers: {answer['workers']}", err=True)
 
 
 @main.command(epilog="Example: gigqd check --config /etc/gigq/gigqd.toml")
@@ -218,7 +260,7 @@ def check(configuration: Path | None) -> None:
         settings = read_settings(found)
         workers = settings.worker_count()
         name = found or "no configuration file: the defaults"
-        click.echo(f"{name}: valid; {workers} workers on {settings.database}")
+        click.echo(f"{name}: valid; workers: {workers}; database: {settings.database}")
 
 
 def _order(
@@ -233,7 +275,7 @@ def _order(
 
 def _change(answer: dict[str, Any]) -> str:
     before, after = answer["before"], answer["workers"]
-    return f"{after} workers" if before == after else f"workers {before} → {after}"
+    return f"workers: {after}" if before == after else f"workers: {before} → {after}"
 
 
 def _path(database: Path | None, configuration: Path | None) -> Path:

@@ -261,7 +261,8 @@ class Pool:
     def interrupt(self) -> None:
         """Interrupt all jobs, because the service stops."""
         for child in self.children:
-            if child.state is ChildState.STARTING:
+            # Its slot knows better than a message that it is ready, which may still be under way.
+            if child.state is ChildState.STARTING and child.is_idle:
                 child.kill(Reason.SHUTDOWN)
             child.interrupt(Reason.SHUTDOWN)
 

@@ -36,8 +36,12 @@ def run(
             _change_directory(claim.job_directory or configured_directory or claim.directory)
         loaded = loader.load(claim)
         arguments = _arguments(claim, loaded, parent_results)
+        if claim.kind == "command" and not change_directory:
+            arguments.setdefault("cwd", claim.job_directory or claim.directory)
     except _DirectoryError as error:
         return outcomes.failed(claim, str(error), cause="directory")
+    except RecursionError as error:
+        return outcomes.raised(claim, error, cause="parameters")
     except FunctionLoadError as error:
         trace = outcomes.trace_of(error.__cause__ or error)
         return outcomes.failed(claim, str(error), cause="import", trace=trace)
@@ -93,3 +97,5 @@ def _completed(claim: Claim, returned: object) -> Outcome:
         return outcomes.completed(claim, encode(returned, "result"))
     except NotJsonError as error:
         return outcomes.failed(claim, str(error), cause="result_not_json", retry=False)
+    except Exception as error:  # noqa: BLE001 (a result's own methods may raise anything)
+        return outcomes.raised(claim, error, cause="result_not_json")._replace(retry=False)

@@ -156,7 +156,8 @@ class Child:
         """Interrupt the job that it runs, if any; one that is being settled is let be."""
         status = self.slot.read()
         running = status is not None and status.phase is Phase.RUNNING
-        if self.state is ChildState.SERVING and running and status is not None:
+        unharmed = self.state in (ChildState.STARTING, ChildState.SERVING)
+        if unharmed and running and status is not None:
             self._interrupt(status.execution, reason, time.monotonic_ns())
 
     def kill(self, reason: Reason = Reason.NONE) -> None:

@@ -14,16 +14,16 @@ class CommandFailed(Exception):  # noqa: N818 (what happened to the command)
     """The command ended with another exit code than 0."""
 
 
-def run(argv: list[str]) -> dict[str, int]:
-    """Run a command until it ends; its output is the job's.
+def run(argv: list[str], cwd: str | None = None) -> dict[str, int]:
+    """Run a command in a directory until it ends; its output is the job's.
 
     Raises CommandFailed for an exit code that is not 0. When the job is interrupted, the command
     gets SIGTERM and the rest of the grace.
     """
     try:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd=cwd)
     except OSError as error:
-        message = f"{argv[0]} cannot be started in {os.getcwd()}: {error.strerror}"  # noqa: PTH109
+        message = f"{argv[0]} cannot be started in {cwd or os.getcwd()}: {error.strerror}"  # noqa: PTH109
         raise CommandFailed(message) from None
     try:
         code = process.wait()

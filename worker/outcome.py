@@ -24,8 +24,9 @@ def completed(claim: Claim, result: str | None) -> Outcome:
 
 def raised(claim: Claim, error: BaseException, *, cause: str = "raised") -> Outcome:
     """Give the outcome of a function that raised."""
-    text = str(error) if isinstance(error, Exception) else f"{type(error).__name__}: {error}"
-    return failed(claim, text or type(error).__name__, cause=cause, trace=trace_of(error))
+    kind = type(error).__name__
+    text = _text(error) if isinstance(error, Exception) else f"{kind}: {_text(error)}"
+    return failed(claim, text or kind, cause=cause, trace=trace_of(error))
 
 
 def failed(
@@ -51,7 +52,7 @@ def released(held: Claim | OpenExecution) -> Outcome:
 
 def timed_out(held: Claim | OpenExecution, timeout: int | None, stacks: str | None) -> Outcome:
     """Give the outcome of an attempt that was stopped at its deadline (microseconds)."""
-    seconds = "?" if timeout is None else f"{timeout / 1_000_000:g}"
+    seconds = "?" if timeout is None else f"{timeout / 1_000_000:.6f}".rstrip("0").rstrip(".")
     return Outcome(
         held.execution,
         held.job,
@@ -118,6 +119,13 @@ def _exit_cause(status: int | None) -> str:
     if status is None:
         return "worker_died"
     return f"signal:{-status}" if status < 0 else f"exit:{status}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 (any code may stand in a stranger's __str__)
+        return f"{type(error).__name__}, which cannot be shown as text"
 
 
 def trace_of(error: BaseException) -> str:

@@ -7,6 +7,7 @@ runs it as long as this process lives.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import uuid
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
-from gigq.queue.errors import EmptyDatabaseError, InvalidJobError
+from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, StoreBusyError
 from gigq.queue.identity import own_identity
 from gigq.queue.logs import logger
 from gigq.queue.main_guard import refuse_while_loading
@@ -32,10 +33,9 @@ from gigq.worker.time_limit import DeadlinePassed, ThreadTimeLimit
 from gigq.worker.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
-    from gigq.queue.records import Claim, Outcome
+    from gigq.queue.records import Claim, Outcome, Settled
 
 _log = logger("worker")
 
@@ -159,6 +159,7 @@ class _Lane:
         self.name = name
         self.current_job_id: str | None = None
         self._path = path
+        self._pid = os.getpid()
         self._loader = Loader()
         self._progress = ProgressStore(path)
         self._store: SqliteStore | None = None
@@ -195,13 +196,21 @@ class _Lane:
         finally:
             self.current_job_id = None
             roll_back_connections()  # an open write would lock out whoever settles
-        settled = store.settle(self._worker, [outcome])
+        settled = self._settle(store, outcome)
         if settled.dropped:
             _log.error("claim of job %s was lost; its outcome was dropped", claim.uuid)
         if settled.more and self._wakeup is not None:
             self._wakeup.ring_next()
         if outcome.verdict is not Verdict.COMPLETED:
             _log.error("job %s (%s): %s", claim.uuid, claim.name, outcome.error)
+
+    def _settle(self, store: SqliteStore, outcome: Outcome) -> Settled:
+        """Store an outcome; a lock that somebody holds for long is waited for, however long."""
+        while True:
+            try:
+                return store.settle(self._worker, [outcome])
+            except StoreBusyError as error:
+                _log.warning("the outcome of a job waits to be stored: %s", error)
 
     def _attempt(self, store: SqliteStore, claim: Claim) -> Outcome:
         seconds = None if claim.timeout is None else claim.timeout / clock.MICROSECONDS
@@ -217,17 +226,26 @@ class _Lane:
         return outcome
 
     def _open(self) -> SqliteStore | None:
+        if self._pid != os.getpid():
+            self._forget_parent()
         if self._store is None:
             with suppress(EmptyDatabaseError):
                 self._store = SqliteStore(self._path, durable=False, create=False)
                 self._worker = self._store.register(self.name, own_identity())
         return self._store
 
+    def _forget_parent(self) -> None:
+        """Begin a life of one's own in a process that was forked off: that one is the parent's."""
+        self._pid = os.getpid()
+        self._store = self._wakeup = None
+        self._progress = ProgressStore(self._path)
+
     def wait(self, seconds: float) -> None:
         """Wait for a ring, a due job, or so many seconds."""
         store = self._open()
         if store is None:
             self._woken.wait(seconds)
+            self._woken.clear()
             return
         if self._wakeup is None:
             self._wakeup = Wakeup(store.companions.doorbell)

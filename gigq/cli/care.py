@@ -1,0 +1,60 @@
+"""Care for a database: doctor, migrate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gigq.cli.exits import Exit
+from gigq.cli.options import command, pass_where
+from gigq.cli.show.style import note, out, paint
+from gigq.cli.show.words import plural, printable
+
+if TYPE_CHECKING:
+    from gigq.cli.where import Where
+
+_LEVELS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+
+
+@command("doctor", shows="--db jobs.db")
+@pass_where
+def doctor(where: Where) -> None:
+    """Examine the database and what surrounds it.
+
+    Exit code 1: something is wrong, and a remedy is named.
+    """
+    from gigq.cli.doctor import diagnose  # noqa: PLC0415 (looks at much)
+
+    wrong = False
+    for finding in diagnose(where.path(), where.configuration()):
+        glyph, colour = _LEVELS[finding.level]
+        out(f"{paint(glyph, colour)} {printable(finding.what)}")
+        if finding.remedy is not None:
+            out(f"  → {printable(finding.remedy)}")
+        wrong |= finding.level == "error"
+    raise click.exceptions.Exit(Exit.FAILED if wrong else Exit.DONE)
+
+
+@command("migrate", shows="gigq.db")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@pass_where
+def migrate(where: Where, file: Path | None) -> None:
+    """Convert a database of an older version.
+
+    That of GigQ 0.5, or of an older gigqd; a backup stays beside it. FILE is, when it is not given,
+    the database that all commands use.
+    """
+    from gigq.queue.migrate import migrate as migrate_file  # noqa: PLC0415 (seldom used)
+
+    path = file.absolute() if file is not None else where.path()
+    done = migrate_file(path)
+    if done.backup is None:
+        out(f"{path} is up to date ({done.before}); nothing was done")
+        return
+    told = f"{plural(done.jobs, 'job')}, {plural(done.executions, 'execution')}"
+    out(f"Migrated {path} from {done.before}: {told}")
+    note(f"what it was before is in {done.backup}")
+    for warning in done.warnings:
+        note(f"warning: {printable(warning)}")

@@ -1,0 +1,100 @@
+"""Changes of jobs that are there: cancel, requeue, clear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gigq.cli.exits import Failure
+from gigq.cli.identify import find_job
+from gigq.cli.options import command, id_argument, pass_where
+from gigq.cli.show.style import out
+from gigq.queue.states import STATUS, JobStatus
+
+if TYPE_CHECKING:
+    from gigq.cli.where import Where
+    from gigq.queue.job_queue import JobQueue
+    from gigq.queue.records import JobRow
+
+
+def _queue(where: Where) -> JobQueue:
+    from gigq.queue.job_queue import JobQueue  # noqa: PLC0415 (after the mistakes are found)
+
+    return JobQueue(where.path(), initialize=False)
+
+
+def _found(where: Where, prefix: str) -> JobRow:
+    with where.look() as store:
+        return find_job(store, prefix)
+
+
+@command("cancel", shows="7f3a --running")
+@id_argument
+@click.option("--running", is_flag=True, help="End it even if it runs, as at its deadline.")
+@pass_where
+def cancel(where: Where, job: str, *, running: bool) -> None:
+    """Cancel a job.
+
+    Jobs that need it are cancelled with it, unless they say otherwise.
+    """
+    row = _found(where, job)
+    with _queue(where) as queue:
+        done = queue.cancel(row.uuid, running=running)
+        now = queue.statuses([row.uuid]).get(row.uuid, JobStatus.CANCELLED)
+    if done and now is JobStatus.RUNNING:
+        out(f"Job {row.uuid} is being ended; wait for that with: gigq wait {row.uuid}")
+    elif done:
+        out(f"Job {row.uuid} cancelled.")
+    else:
+        message = f"could not cancel job {row.uuid}: it is {now.value}"
+        if now is JobStatus.RUNNING:
+            message += f"; end it with: gigq cancel {row.uuid} --running"
+        raise Failure(message)
+
+
+@command("requeue", shows="7f3a")
+@id_argument
+@pass_where
+def requeue(where: Where, job: str) -> None:
+    """Run an unsuccessful job again.
+
+    It gets all its attempts back, and what was cancelled because of it comes back too.
+    """
+    row = _found(where, job)
+    with _queue(where) as queue:
+        if not queue.requeue_job(row.uuid):
+            status = STATUS[_found(where, row.uuid).state].value
+            message = (
+                f"could not requeue job {row.uuid}: it is {status}; only one that failed, timed "
+                "out or was cancelled can be requeued; submit another with: gigq submit"
+            )
+            raise Failure(message)
+    out(f"Job {row.uuid} requeued.")
+
+
+@command("clear", shows="--before 30")
+@click.option(
+    "--before",
+    metavar="DAYS",
+    type=click.FloatRange(min=0),
+    help="Only jobs that ended more than so many days ago.",
+)
+@pass_where
+def clear(where: Where, before: float | None) -> None:
+    """Delete completed and cancelled jobs.
+
+    Those that an unfinished job depends on stay.
+    """
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+
+    with where.look():
+        pass  # a clear creates nothing either
+    try:
+        until = None if before is None else datetime.now(UTC) - timedelta(days=before)
+    except OverflowError:
+        message = f"--before {before:g} days is before the beginning of time"
+        raise click.UsageError(message) from None
+    with _queue(where) as queue:
+        count = queue.clear_completed(until)
+    out(f"Cleared {count} completed jobs.")

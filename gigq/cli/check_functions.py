@@ -1,0 +1,116 @@
+"""Asks the workers' Python whether it could import what pending jobs are to run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gigq.cli.check_file import check_sqlite
+from gigq.cli.finding import Finding
+from gigq.cli.probe_client import ProbeError, Prober
+from gigq.queue.service_lock import service_holder
+from gigq.version import __version__
+from gigq.worker.probe import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gigq.queue.companions import Companions
+    from gigq.queue.records import WantedFunction
+    from gigq.queue.settings import Settings
+    from gigq.worker.probe import Answer, Probe
+
+MOST_FUNCTIONS = 200
+PATIENCE = 30.0  # seconds for one import
+
+
+def check_functions(
+    functions: Sequence[WantedFunction],
+    settings: Settings,
+    companions: Companions,
+    *,
+    patience: float = PATIENCE,
+) -> Iterator[Finding]:
+    """Say which functions cannot be imported, and why."""
+    workers = settings.workers
+    python = workers.python or sys.executable
+    prober = Prober(
+        python=python,
+        pythonpath=workers.pythonpath,
+        environment=_environment(companions) | settings.worker_environment(),
+        directory=companions.output if companions.output.is_dir() else Path("/"),
+        patience=patience,
+    )
+    questions = [_question(function, workers.directory) for function in functions]
+    try:
+        probe, answers = prober.ask(questions)
+    except ProbeError as error:
+        yield Finding(
+            "error", f"{python} cannot run workers: {error}", f"{python} -m pip install gigqd"
+        )
+        return
+    yield from _check_probe(python, probe)
+    failed = [each for each in zip(functions, questions, answers, strict=True) if each[2].error]
+    for function, question, answer in failed:
+        yield _failure(function, question, answer, python)
+    if not failed:
+        what = "import the functions of all pending jobs" if functions else "run workers"
+        yield Finding("ok", f"{python} can {what}")
+    if len(functions) == MOST_FUNCTIONS:
+        yield Finding("ok", f"of more than {MOST_FUNCTIONS} functions the rest was not looked at")
+
+
+def _question(function: WantedFunction, configured_directory: str) -> Question:
+    return Question(
+        function.module,
+        function.name,
+        function.script,
+        function.import_root,
+        function.python,
+        function.job_directory or configured_directory or function.directory,
+    )
+
+
+def _environment(companions: Companions) -> dict[str, str]:
+    """Give the service's variables, which its workers inherit; else those of this process."""
+    pid = (service_holder(companions) or {}).get("pid")
+    try:
+        pairs = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
+    except OSError:
+        return dict(os.environ)
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def _check_probe(python: str, probe: Probe) -> Iterator[Finding]:
+    if probe.version != __version__:
+        yield Finding(
+            "error",
+            f"{python} has gigqd {probe.version}, and this command is {__version__}",
+            f"{python} -m pip install gigqd=={__version__}",
+        )
+    if probe.sqlite != sqlite3.sqlite_version:
+        yield from check_sqlite(probe.sqlite, python)
+
+
+def _failure(function: WantedFunction, question: Question, answer: Answer, python: str) -> Finding:
+    jobs = "1 pending job" if function.jobs == 1 else f"{function.jobs:,} pending jobs"
+    told = f"{jobs} cannot run {function.module}.{function.name}: {answer.error}"
+    return Finding("error", told, _remedy(question, answer, python))
+
+
+def _remedy(question: Question, answer: Answer, python: str) -> str:
+    """Give the command that installs what is missing, or that shows the whole error."""
+    top = question.module.partition(".")[0]
+    if answer.missing is not None and (answer.missing != top or not question.import_root):
+        return f"{python} -m pip install {answer.missing.partition('.')[0]}"
+    if question.directory and not Path(question.directory).is_dir():
+        return f"mkdir -p {shlex.quote(question.directory)}"
+    code = f"import {question.module}"
+    if question.script is not None:
+        code = f"import runpy; runpy.run_path({question.script!r})"
+    path = f"PYTHONPATH={shlex.quote(question.import_root)} " if question.import_root else ""
+    return f"cd {shlex.quote(question.directory or '/')} && {path}{python} -c {shlex.quote(code)}"

@@ -1,0 +1,1 @@
+"""What `gigq` shows: text for people, tables on terminals, documents for programs."""

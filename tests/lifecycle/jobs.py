@@ -1,0 +1,271 @@
+"""Jobs for the lifecycle tests; copied into each service's folder.
+
+Each notes its begin and end in `runs.jsonl`, synced to the disk, so that what happened can be
+told without the database. `lifecycle.oracle` reads it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gigq.db_utils import get_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOTES = Path(__file__).with_name("runs.jsonl")
+LONG = 1000
+
+
+# Notes
+
+
+def ticks(pid: int) -> int | None:
+    """When a process was started, in kernel ticks; None where it is dead."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def notes() -> list[dict]:
+    """Read all notes."""
+    return [json.loads(line) for line in NOTES.read_text().splitlines()] if NOTES.exists() else []
+
+
+def note(key: str, event: str, pid: int | None = None, **facts: object) -> None:
+    """Write one line about a process, this one if no other is given."""
+    pid = pid or os.getpid()
+    line = {"key": key, "event": event, "at": time.monotonic(), "pid": pid, "ticks": ticks(pid)}
+    descriptor = os.open(NOTES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, json.dumps({**line, **facts}).encode() + b"\n")
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+@contextmanager
+def noted(key: str) -> Iterator[None]:
+    """Note the begin, with processes of earlier runs of `key` that are still alive, and the end."""
+    unfinished = {}
+    for each in notes():
+        if each["key"] == key and each["event"] == "end":
+            unfinished.pop((each["pid"], each["ticks"]), None)
+        elif each["key"] == key:
+            unfinished[each["pid"], each["ticks"]] = each
+    alive = [pid for pid, began in unfinished if ticks(pid) == began and pid != os.getpid()]
+    note(key, "begin", alive=alive)
+    try:
+        yield
+    finally:
+        note(key, "end")
+
+
+# Jobs that end
+
+
+def quick(key: str, seconds: float = 0) -> int:
+    """Take so many seconds; the worker's pid."""
+    with noted(key):
+        time.sleep(seconds)
+    return os.getpid()
+
+
+def wait(key: str) -> int:
+    """End when the file go-KEY is there; the worker's pid."""
+    with noted(key):
+        while not NOTES.with_name(f"go-{key}").exists():
+            time.sleep(0.01)
+    return os.getpid()
+
+
+def wait_with_processes(key: str) -> int:
+    """Start a child and an orphan, then `wait`; a second run waits only."""
+    with noted(key):
+        if not any(each["event"] == "process" for each in notes()):
+            _start_child(key)
+            _start_orphan(key)
+        while not NOTES.with_name(f"go-{key}").exists():
+            time.sleep(0.01)
+    return os.getpid()
+
+
+def exit_script(key: str) -> None:
+    """Call sys.exit."""
+    with noted(key):
+        sys.exit(3)
+
+
+def variable(name: str) -> str | None:
+    """Tell an environment variable."""
+    return os.environ.get(name)
+
+
+def directory() -> str:
+    """Tell the current directory."""
+    return str(Path.cwd())
+
+
+# Jobs that do not end
+
+
+def spin(key: str) -> None:
+    """Keep the processor busy."""
+    with noted(key):
+        while True:
+            pass
+
+
+def sleep(key: str) -> None:
+    """Sleep."""
+    with noted(key):
+        time.sleep(LONG)
+
+
+def hold_interpreter(key: str) -> None:
+    """Hold the GIL in C code that no signal wakes: lock a mutex twice."""
+    library, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+    with noted(key):
+        library.pthread_mutex_lock(mutex)
+        library.pthread_mutex_lock(mutex)
+
+
+def sleep_in_c(key: str) -> str:
+    """Hold the GIL in C code that any signal cuts short."""
+    with noted(key):
+        ctypes.PyDLL(None).sleep(LONG)
+    return "slept well"
+
+
+def ignore_sigterm(key: str) -> None:
+    """Ignore SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with noted(key):
+        time.sleep(LONG)
+
+
+def leave_child(key: str) -> None:
+    """Wait for a child that does not end."""
+    with noted(key):
+        _start_child(key).wait()
+
+
+def leave_orphan(key: str) -> None:
+    """Start a grandchild in a session of its own, which is nobody's child."""
+    with noted(key):
+        _start_orphan(key)
+        time.sleep(LONG)
+
+
+def swallow(key: str) -> None:
+    """Go on, whatever is raised."""
+    with noted(key):
+        while True:
+            with suppress(BaseException):
+                time.sleep(LONG)
+
+
+def clean_up(key: str) -> None:
+    """Note that the clean-up ran."""
+    with noted(key):
+        try:
+            time.sleep(LONG)
+        finally:
+            note(key, "cleaned")
+
+
+def oblige(key: str) -> str:
+    """Return as soon as it is interrupted."""
+    with noted(key), suppress(BaseException):
+        time.sleep(LONG)
+    return "obliged"
+
+
+# Jobs that die
+
+
+def exit_process(key: str) -> None:
+    """Leave without a word."""
+    with noted(key):
+        os._exit(7)
+
+
+def crash(key: str) -> None:
+    """Read where nothing is."""
+    with noted(key):
+        ctypes.string_at(0)
+
+
+# Jobs that do to their worker what no job should
+
+
+def leave_signal_ignored(number: int) -> None:
+    """Ignore a signal and return."""
+    signal.signal(number, signal.SIG_IGN)
+
+
+def leave_transaction(database: str) -> None:
+    """Return in the middle of a write to the database."""
+    get_connection(database).execute("BEGIN IMMEDIATE")
+
+
+def leave_thread() -> None:
+    """Return while a thread goes on."""
+    threading.Thread(target=time.sleep, args=(LONG,)).start()
+
+
+def fork_and_return(key: str) -> str:
+    """Return twice."""
+    child = os.fork()
+    if child == 0:
+        return "child"
+    note(key, "process", child)
+    with noted(key):
+        while ticks(child) is not None and not NOTES.with_name(f"go-{key}").exists():
+            time.sleep(0.01)
+    return "parent"
+
+
+def close_output(how: str) -> str:
+    """Close standard output."""
+    if how == "stream":
+        sys.stdout.close()
+    else:
+        os.close(1)
+    return "done"
+
+
+def complain(text: str, times: int) -> None:
+    """Raise an error with a long text."""
+    raise RuntimeError(text * times)
+
+
+def _start_child(key: str) -> subprocess.Popen:
+    child = subprocess.Popen(["sleep", str(LONG)])
+    note(key, "process", child.pid)
+    return child
+
+
+def _start_orphan(key: str) -> None:
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.write(writer, str(os.getpid()).encode())
+            os.execlp("sleep", "sleep", str(LONG))  # noqa: S606 (no shell wanted)
+        os._exit(0)
+    os.waitpid(between, 0)
+    note(key, "process", int(os.read(reader, 20)))
+    os.close(reader)
+    os.close(writer)
