@@ -49,6 +49,10 @@ class Filled:
         while claims:
             claims = self._store.settle(self._worker, [_completed(c) for c in claims], 500).claims
 
+    def newest(self) -> str:
+        """Give the id of the job that was submitted last."""
+        return str(self._queue.list_jobs(limit=1)[0]["id"])
+
     def round(self) -> list[float]:
         """Microseconds of each completion and claim; afterwards as many jobs wait as before."""
         (claim,) = self._store.settle(self._worker, [], 1).claims
