@@ -61,6 +61,9 @@ EVENTS = {
     "configuration_refused": Event(
         "the changed file is invalid; what was in force stays", "error", ("error",)
     ),
+    "configuration_ignored": Event(
+        "a changed setting takes effect only at the next start", "warning", ("setting", "error")
+    ),
     "job_started": Event("an attempt begins", "info", JOB),
     "job_completed": Event("an attempt returned; its result is stored next", "info", JOB_ENDED),
     "job_failed": Event("the job's code raised, or could not be loaded", "error", JOB_ENDED),

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gigq.queue.companions import Companions
-from gigq.queue.errors import GigqError, SchemaVersionError, SettingsError
+from gigq.queue.errors import GigqError, SettingsError
 from gigq.queue.identity import start_ticks
-from gigq.queue.service_lock import ServiceLock, service_holder
+from gigq.queue.service_lock import service_holder
 from gigq.queue.settings import find_configuration, find_database, read_settings
 from gigq.supervisor.control import ask
 from gigq.supervisor.status_text import describe_service
@@ -26,7 +25,6 @@ from gigq.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gigq.queue.migrate import Migrated
 
 EXIT_FAILED = 1
 EXIT_STOPPED = 3  # of `status`, as in LSB's init script actions
@@ -67,81 +65,9 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
         settings = read_settings(configuration)
         path = find_database(database, configuration).resolve()
         count = None if workers is None else _count(workers)
-        _serve(settings, configuration, path, count)
+        from gigq.supervisor.serve import serve  # noqa: PLC0415 (the others do without all of it)
 
-
-def _serve(settings: Any, configuration: Path | None, path: Path, count: int | None) -> None:  # noqa: ANN401
-    import msgspec  # noqa: PLC0415 (the other commands do without all this)
-
-    from gigq.supervisor.log import Log  # noqa: PLC0415
-    from gigq.supervisor.supervisor import Supervisor  # noqa: PLC0415
-
-    with _place_of_service(path) as migrated:
-        log = Log(settings.log.level, settings.log.format)
-        try:
-            if migrated is not None:
-                log.event("database_upgraded", before=migrated.before, backup=migrated.backup)
-            settings = msgspec.structs.replace(settings, database=str(path))
-            companions = Companions(path)
-            supervisor = Supervisor(settings, configuration, companions, log, count=count)
-            supervisor.listen()
-            supervisor.run()
-        finally:
-            log.close()
-
-
-@contextmanager
-def _place_of_service(path: Path) -> Iterator[Migrated | None]:
-    """Hold the lock of the one service of a database that is ready to be served.
-
-    Gives what was upgraded, if anything was.
-    """
-    from gigq.queue.collision import REMEDY, colliding_distribution  # noqa: PLC0415
-    from gigq.queue.migrate import upgrade_if_older  # noqa: PLC0415
-    from gigq.queue.sqlite_store import SqliteStore  # noqa: PLC0415
-
-    other = colliding_distribution()
-    if other is not None:
-        message = f"{other} is installed beside gigqd, in the same folder; type: {REMEDY}"
-        raise GigqError(message)
-    _refuse_network(path)
-    companions = Companions(path)
-    try:
-        SqliteStore(path).close()
-    except SchemaVersionError:  # older, to be upgraded below; or newer, to be refused there
-        companions.create()
-    try:
-        lock = ServiceLock(companions)
-    except BlockingIOError:
-        pid = (service_holder(companions) or {}).get("pid", "unknown")
-        message = f"gigqd (pid {pid}) serves {path} already; stop it with: gigqd stop {path}"
-        raise GigqError(message) from None
-    try:
-        lock.describe(
-            {
-                "pid": os.getpid(),
-                "start_ticks": start_ticks(os.getpid()),
-                "started_at": time.time(),
-                "version": __version__,
-            }
-        )
-        migrated = upgrade_if_older(path)
-        SqliteStore(path).close()
-        yield migrated
-    finally:
-        lock.close()
-
-
-def _refuse_network(path: Path) -> None:
-    from gigq.queue.file_system import Reach, file_system  # noqa: PLC0415
-
-    found = file_system(path)
-    if found is not None and found.reach is Reach.NETWORK:
-        message = (
-            f"{path} lies on {found.kind}, a network file system, where SQLite's locks do not "
-            "hold; put the database on a disk of this machine"
-        )
-        raise GigqError(message)
+        serve(settings, configuration, path, count)
 
 
 @main.command(epilog="Example: gigqd stop jobs.db --now")

@@ -8,7 +8,6 @@ thread, and only after the worker and all it started are seen dead.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import selectors
 import signal
@@ -18,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gigq.queue import clock
 from gigq.queue.doorbell import ring
 from gigq.queue.errors import SettingsError
@@ -25,14 +26,13 @@ from gigq.queue.events import ENDED, EVENTS
 from gigq.queue.settings import Settings, read_settings
 from gigq.supervisor.commands import Commands
 from gigq.supervisor.control import ControlServer
-from gigq.supervisor.file_watch import FileWatch
+from gigq.supervisor.followed_files import FollowedFiles
 from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
 from gigq.supervisor.store_thread import StoreThread
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
-from gigq.worker.import_roots import stamp
-from gigq.worker.process_tree import become_subreaper, kill_children
+from gigq.worker.process_tree import become_subreaper, children, kill_children, tree_name
 from gigq.worker.reclaim import reclaim_dead, retire_process
 from gigq.worker.service_worker import TICK
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _SURVEY = 0.5  # seconds between looks for what is told through the database only
-_LOOK_AT_FILES = 30.0  # seconds; the net under watchdog
 _STREAM = 0.1  # seconds between looks at what running jobs print
 _AWAITED = 0.01  # seconds between looks whether an order has had its effect
 _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
@@ -72,6 +71,7 @@ class Supervisor:
         most, and none is replaced.
         """
         self._settings = settings
+        self._as_written = settings if configuration is None else read_settings(configuration)
         self._configuration = configuration
         self._companions = companions
         self._log = log
@@ -84,19 +84,15 @@ class Supervisor:
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain_wake)
         self._store = StoreThread(Path(settings.database), self._wake)
         self._store.on_trouble = lambda error: log.event("store_waiting", error=error)
-        self._watch = FileWatch(self._file_changed)
-        self._changed: deque[str] = deque()
+        self._files = FollowedFiles(configuration, self._wake, log)
         self._signals: deque[int] = deque()
         self._ready: set[str] = set()
         self._dying: list[Child] = []  # reaped; what they started may still live
         self._streams: dict[str, OutputStream] = {}
-        self._code: dict[str, set[str]] = {}  # worker's name: its project files
-        self._digest = self._read_digest()
         self._draining_until: int | None = None
         self._killing_at: int | None = None
         self._next_survey = 0
         self._next_stream = 0
-        self._next_file_look = 0
         self._surveying = False
         self._control: ControlServer | None = None
         self._started_at = clock.now()
@@ -126,7 +122,7 @@ class Supervisor:
             workers=self._pool.wanted,
             configuration=self._configuration,
         )
-        self._watch_files([str(self._configuration)] if self._configuration else [])
+        self._files.start()
         while self._goes_on() or self._pool.children or self._dying:
             self._turn()
         self._finish()
@@ -153,7 +149,7 @@ class Supervisor:
 
     def _patience(self) -> float:
         now = time.monotonic_ns()
-        due = min(self._pool.next_look(), now + int(TICK * _SECOND))
+        due = min(self._pool.next_look(), self._files.next_look(), now + int(TICK * _SECOND))
         if self._streams and self._pool.busy():
             due = min(due, now + int(_STREAM * _SECOND))
         if self._dying:
@@ -166,6 +162,7 @@ class Supervisor:
 
     def _prepare_process(self) -> None:
         become_subreaper()
+        self._not_ours = frozenset(children())  # of the program that became this one by exec
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, exit codes would read 0
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
@@ -206,7 +203,7 @@ class Supervisor:
             if event == "ready":
                 self._greet(child, message["version"], message["python"])
             elif event == "files":
-                self._watch_code(child, message["stamps"])
+                self._files.loaded(child.name, message["stamps"])
             elif event in EVENTS:
                 output = message.pop("output", None)
                 if output is not None and child.name in self._streams:
@@ -241,19 +238,25 @@ class Supervisor:
         """Kill what dead workers left: it has become this process's child, and no worker is it."""
         if not self._dying:
             return
-        known = {child.pid for child in self._pool.children if child.state is not ChildState.EXITED}
-        left = kill_children(known.__contains__)
-        if left:
+        if kill_children(self._is_spared):
             return
         for child in self._dying:
             self._bury(child)
         self._dying.clear()
 
+    def _is_spared(self, pid: int) -> bool:
+        """Tell a worker, and what no worker has started, from what a dead worker left."""
+        alive = (c.pid for c in self._pool.children if c.state is not ChildState.EXITED)
+        if pid in alive or pid in self._not_ours:
+            return True
+        # The first process of a container inherits from everybody in it.
+        return os.getpid() == 1 and tree_name(pid) is None
+
     def _bury(self, child: Child) -> None:
         """Nothing of it lives any more: take back what it held, and forget it."""
         self._pool.remove(child, was_ready=child.name in self._ready)
         self._ready.discard(child.name)
-        self._code.pop(child.name, None)
+        self._files.forget(child.name)
         self._streams.pop(child.name).close()
         self._store.do(
             lambda store: retire_process(store, child.identity, child.judge),
@@ -317,50 +320,11 @@ class Supervisor:
 
     # Files
 
-    def _watch_files(self, paths: list[str]) -> None:
-        try:
-            self._watch.watch(paths)
-        except OSError as error:
-            self._log.event("watch_failed", error=str(error))
-
-    def _watch_code(self, child: Child, stamps: dict[str, list[int] | None]) -> None:
-        """Watch files that a child has loaded, and look whether one has changed meanwhile."""
-        self._code.setdefault(child.name, set()).update(stamps)
-        self._watch_files(list(stamps))
-        for path, loaded_from in stamps.items():
-            now = stamp(path)
-            if now is not None and list(now) != loaded_from:
-                self._changed.append(path)
-
-    def _file_changed(self, path: str) -> None:
-        """Note it; called from watchdog's thread."""
-        self._changed.append(path)
-        self._wake()
-
     def _follow_files(self) -> None:
-        changed = set()
-        while self._changed:
-            changed.add(self._changed.popleft())
-        now = time.monotonic_ns()
-        if now >= self._next_file_look:
-            self._next_file_look = now + int(_LOOK_AT_FILES * _SECOND)
-            changed |= {str(self._configuration)} if self._configuration else set()
-        for path in changed:
-            if path == str(self._configuration):
-                self._reload_if_changed()
-            else:
-                old = [c for c in self._pool.children if path in self._code.get(c.name, ())]
-                self._pool.renew(old, "code", path)
-
-    def _read_digest(self) -> bytes:
-        try:
-            return hashlib.sha256((self._configuration or Path()).read_bytes()).digest()
-        except OSError:
-            return b""
-
-    def _reload_if_changed(self) -> None:
-        digest = self._read_digest()
-        if digest not in (self._digest, b""):
+        for path, workers in self._files.take_code_changes():
+            old = [child for child in self._pool.children if child.name in workers]
+            self._pool.renew(old, "code", path)
+        if self._files.take_configuration_change():
             self._try_to_reload()
 
     def _try_to_reload(self) -> None:
@@ -371,7 +335,7 @@ class Supervisor:
         """Put the changed file in force, as a whole or not at all. Raises SettingsError."""
         if self._configuration is None or self._draining_until is not None:
             return
-        self._digest = self._read_digest()
+        self._files.was_read()
         try:
             settings = read_settings(self._configuration)
             settings.worker_environment()
@@ -379,9 +343,18 @@ class Supervisor:
             self._log.event("configuration_refused", error=str(error))
             raise
         self._log.event("configuration_reloaded", configuration=self._configuration)
-        self._settings = settings
+        self._settings = self._with_own_database(settings)
         self._log.configure(settings.log.level, settings.log.format)
-        self._pool.use(settings)
+        self._pool.use(self._settings)
+
+    def _with_own_database(self, settings: Settings) -> Settings:
+        """Keep the database that is served: another one takes another start."""
+        if settings.database != self._as_written.database:
+            self._log.event(
+                "configuration_ignored", setting="database", error="gigqd has to be started anew"
+            )
+        self._as_written = settings
+        return msgspec.structs.replace(settings, database=self._settings.database)
 
     # The end
 
@@ -419,5 +392,5 @@ class Supervisor:
             self._control.close()
         self._store.close(_LAST_RECORDS)
         self._store.take_results()
-        self._watch.close()
+        self._files.close()
         self._log.event("service_stopped")

@@ -177,11 +177,11 @@ def swallow(key: str) -> None:
 
 def clean_up(key: str) -> None:
     """Note that the clean-up ran."""
-    with noted(key):
-        try:
+    try:  # around the note of the begin, for the blow may come right after that
+        with noted(key):
             time.sleep(LONG)
-        finally:
-            note(key, "cleaned")
+    finally:
+        note(key, "cleaned")
 
 
 def oblige(key: str) -> str:

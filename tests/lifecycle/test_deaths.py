@@ -280,6 +280,18 @@ def test_stacks_are_of_the_job_that_was_killed(folder: Path, oracle: Oracle) -> 
     assert "oblige" not in (found["executions"][0]["stacks"] or "")
 
 
+def test_stacks_of_an_earlier_job_are_forgotten(folder: Path, oracle: Oracle) -> None:
+    """A job that is interrupted without a supervisor does not get an earlier job's stacks."""
+    with Service(folder, configuration=ONE_WORKER) as service:
+        first = service.submit("jobs.oblige", {"key": "first"}, timeout=0.3, max_attempts=1)
+        assert "oblige" in service.wait_status(first, "timeout")["executions"][0]["stacks"]
+        job = service.submit("jobs.clean_up", {"key": "x"}, timeout=1, max_attempts=1)
+        oracle.wait_begun("x")
+        service.kill()
+        found = service.wait_status(job, "timeout")
+    assert "oblige" not in (found["executions"][0]["stacks"] or "")
+
+
 # Jobs that harm what they run in
 
 
