@@ -294,7 +294,7 @@ _EXECUTION_STATUS: dict[str | None, JobStatus] = {
 
 def _execution_dict(job_id: str, row: ExecutionRow) -> dict[str, Any]:
     return {
-        "id": row.execution,
+        "id": str(row.execution),
         "job_id": job_id,
         "worker_id": row.worker_name,
         "status": _EXECUTION_STATUS[row.verdict].value,

@@ -56,18 +56,21 @@ class Workflow:
 
     def add_task(
         self,
-        task: TaskWrapper[..., Any],
+        task: TaskWrapper[..., Any] | None = None,
         params: dict[str, Any] | None = None,
         depends_on: Iterable[Job] | Job | None = None,
         pass_parent_results: bool | None = None,  # noqa: FBT001 (GigQ's signature)
+        *,
+        decorated_fn: TaskWrapper[..., Any] | None = None,
     ) -> Job:
         """Add a job for a function decorated with `@task`; gives the job.
 
-        Raises TypeError for a function that is not decorated.
+        `decorated_fn` is GigQ 0.5.1's name of `task`. Raises TypeError for a function that is not
+        decorated.
         """
-        given: object = task
-        if not isinstance(given, TaskWrapper):
-            message = f"add_task takes a function decorated with @task, not {given!r}"
+        task = decorated_fn if task is None else task
+        if not isinstance(task, TaskWrapper):
+            message = f"add_task takes a function decorated with @task, not {task!r}"
             raise TypeError(message)
         job = task.to_job(**(params or {}))
         job.pass_parent_results = pass_parent_results

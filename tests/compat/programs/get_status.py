@@ -51,7 +51,6 @@ def show(record, indent="  "):
 
 
 # differs: worker of the last attempt None -> worker of the last attempt clerk  (`worker_id` is None when a job does not run.)
-# differs: id True -> id False  (The id of an execution is a text.)
 queue = JobQueue("gigq.db")
 parent = queue.submit(Job("parent", office.add, {"a": 1, "b": [2][0]}, description="adds"))
 child = queue.submit(
