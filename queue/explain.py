@@ -120,7 +120,8 @@ class _Look:
         if not hands.alive and not hands.elsewhere:
             pid = (hands.service or {}).get("pid", "unknown")
             return Explanation(
-                f"{subject}, but gigqd (pid {pid}) has no worker alive; its log says why.",
+                f"{subject}, but gigqd (pid {pid}) has no worker alive: "
+                "it is drained, scaled to 0, or its workers do not start.",
                 f"gigqd status {shlex.quote(database)}",
                 "no_worker",
             )

@@ -11,6 +11,7 @@ from gigq.queue import clock
 from gigq.queue.doorbell import ring
 from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, UnknownJobError
 from gigq.queue.handle import JobHandle
+from gigq.queue.job import Job
 from gigq.queue.main_guard import refuse_while_loading
 from gigq.queue.records import JobFilter
 from gigq.queue.serialize import decode
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from gigq.queue.job import Job
     from gigq.queue.records import ExecutionRow, JobRow, NewWorkflow
 
 
@@ -113,6 +113,7 @@ class JobQueue:
         refuse_while_loading("submit")
         if not jobs:
             return
+        _check(jobs)
         now = clock.now()
         records = [job.to_record(now) for job in parents_first(jobs)]
         with self._open() as store:
@@ -219,6 +220,13 @@ class JobQueue:
             if self._store is not None:
                 self._store.close()
                 self._store = None
+
+
+def _check(jobs: Sequence[object]) -> None:
+    for job in jobs:
+        if not isinstance(job, Job):
+            message = f"submit takes a Job, not {job!r}; write Job(name, function, params)"
+            raise InvalidJobError(message)
 
 
 def _database(db_path: str | os.PathLike[str] | None) -> Path:

@@ -102,7 +102,13 @@ class Commands:
         return self._settled(lambda: {"workers": self._pool.wanted})
 
     def _settled(self, answer: Callable[[], dict[str, Any]]) -> Pending:
-        return Pending(lambda: answer() if self._pool.is_settled else None)
+        def done() -> dict[str, Any] | None:
+            if self._pool.is_settled:
+                return answer()
+            trouble = self._pool.start_trouble
+            return None if trouble is None else {"error": f"workers do not start: {trouble}"}
+
+        return Pending(done)
 
 
 def _count(store: SqliteStore) -> dict[str, int]:

@@ -205,7 +205,11 @@ def _change(answer: dict[str, Any]) -> str:
 
 
 def _path(database: Path | None, configuration: Path | None) -> Path:
-    return find_database(database, find_configuration(configuration)).resolve()
+    try:
+        return find_database(database, find_configuration(configuration)).resolve()
+    except SettingsError as error:
+        message = f"{error}\n  A service that runs is found when its DATABASE is given."
+        raise SettingsError(message) from None
 
 
 def _count(text: str) -> int:

@@ -46,6 +46,7 @@ class Pool:
         """
         self.has_spawned = False
         self.paused = False
+        self.start_trouble: str | None = None  # why the last start failed, until one succeeds
         self.children: list[Child] = []
         self._settings = settings
         self._environment = settings.worker_environment()
@@ -191,6 +192,7 @@ class Pool:
     def is_ready(self, child: Child) -> None:
         """Note that a child became ready: the next start is not a retry."""
         self._failed_starts.pop(child.number, None)
+        self.start_trouble = None
         self._log.event("worker_ready", worker=child.name, worker_pid=child.pid)
 
     def remove(self, child: Child, *, was_ready: bool) -> None:
@@ -208,6 +210,7 @@ class Pool:
             self._log.event("worker_lost", **told, error=error)
 
     def _failed(self, number: int, pid: int | None, status: int | None, error: str) -> None:
+        self.start_trouble = error
         failures = self._failed_starts[number] = self._failed_starts.get(number, 0) + 1
         delay = restart_delay(failures)
         self._not_before[number] = time.monotonic_ns() + int(delay * _SECOND)

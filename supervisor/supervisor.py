@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import selectors
+import shutil
 import signal
 import time
 from collections import deque
@@ -33,11 +34,12 @@ from gigq.supervisor.store_thread import StoreThread
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
 from gigq.worker.process_tree import become_subreaper, children, kill_children, tree_name
-from gigq.worker.reclaim import reclaim_dead, retire_process
+from gigq.worker.reclaim import end_cancelled_orphans, reclaim_dead, retire_process
 from gigq.worker.service_worker import TICK
 
 if TYPE_CHECKING:
     from gigq.queue.companions import Companions
+    from gigq.queue.sqlite_store import SqliteStore
     from gigq.supervisor.log import Log
     from gigq.worker.reclaim import Reclaimed
 
@@ -296,7 +298,7 @@ class Supervisor:
         self._next_survey = now + int(_SURVEY * _SECOND)
         self._surveying = True
         self._pool.limit_output()
-        self._store.do(lambda store: (reclaim_dead(store), store.to_end()), self._surveyed)
+        self._store.do(_look_around, self._surveyed)
 
     def _surveyed(self, found: tuple[list[Reclaimed], list[int]] | None) -> None:
         self._surveying = False
@@ -339,6 +341,7 @@ class Supervisor:
         try:
             settings = read_settings(self._configuration)
             settings.worker_environment()
+            _check_interpreter(settings, self._configuration)
         except SettingsError as error:
             self._log.event("configuration_refused", error=str(error))
             raise
@@ -394,3 +397,17 @@ class Supervisor:
         self._store.take_results()
         self._files.close()
         self._log.event("service_stopped")
+
+
+def _look_around(store: SqliteStore) -> tuple[list[Reclaimed], list[int]]:
+    """Take back what the dead held, and give the executions that somebody wants to end."""
+    end_cancelled_orphans(store)
+    return reclaim_dead(store), store.to_end()
+
+
+def _check_interpreter(settings: Settings, configuration: Path) -> None:
+    """Refuse an interpreter that cannot start, before workers are replaced by none."""
+    python = settings.workers.python
+    if python and shutil.which(python) is None:
+        message = f"{configuration}: workers.python: {python} is not there or not executable"
+        raise SettingsError(message)

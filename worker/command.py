@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
+from gigq.worker.process_tree import signal_when_parent_dies
 from gigq.worker.time_limit import JobInterrupted
 
 MODULE, NAME = __name__, "run"
@@ -21,7 +23,12 @@ def run(argv: list[str], cwd: str | None = None) -> dict[str, int]:
     gets SIGTERM and the rest of the grace.
     """
     try:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd=cwd)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            cwd=cwd,
+            preexec_fn=_end_with_worker,  # noqa: PLW1509
+        )
     except OSError as error:
         message = f"{argv[0]} cannot be started in {cwd or os.getcwd()}: {error.strerror}"  # noqa: PTH109
         raise CommandFailed(message) from None
@@ -36,3 +43,8 @@ def run(argv: list[str], cwd: str | None = None) -> dict[str, int]:
         message = f"{argv[0]} ended with {how}"
         raise CommandFailed(message)
     return {"exit_code": code}
+
+
+def _end_with_worker() -> None:
+    # Where no supervisor is left, nobody else would end it when its worker's timer goes off.
+    signal_when_parent_dies(signal.SIGKILL)

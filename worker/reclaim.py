@@ -46,3 +46,17 @@ def retire_process(
         if row.identity == identity:
             reclaimed += store.retire(row.worker, judge)
     return reclaimed
+
+
+def end_cancelled_orphans(store: Store) -> None:
+    """Kill workers whose supervisor is gone and whose job somebody wants to end.
+
+    Nobody else would do it. What they held is taken back once they are seen dead.
+    """
+    wanted = set(store.to_end())
+    for row in store.open_workers() if wanted else ():
+        orphaned = row.parent is not None and liveness(row.parent) is Liveness.DEAD
+        alive = orphaned and liveness(row.identity) is Liveness.ALIVE
+        held = {each.execution for each in store.claims_of(row.worker)} if alive else set()
+        if row.tree is not None and wanted & held:
+            kill_tree(row.tree)

@@ -263,9 +263,15 @@ class ServiceWorker:
         if self._interrupted is Reason.CANCELLATION:
             return outcomes.cancelled(claim)
         if self._interrupted is Reason.DEADLINE or outcome is None:
-            stacks = os.pread(self._stacks, _LONGEST_STACKS, 0).decode(errors="replace")
-            return outcomes.timed_out(claim, claim.timeout, stacks)
+            return outcomes.timed_out(claim, claim.timeout, self._take_stacks())
         return outcome
+
+    def _take_stacks(self) -> str:
+        """Read the stacks that were dumped for this job; the next one's must be its own."""
+        stacks = os.pread(self._stacks, _LONGEST_STACKS, 0).decode(errors="replace")
+        os.ftruncate(self._stacks, 0)
+        os.lseek(self._stacks, 0, os.SEEK_SET)
+        return stacks
 
     def _end_children(self, claim: Claim) -> None:
         """End what the job started and left: it is part of the job, and ends with it."""

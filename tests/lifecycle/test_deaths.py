@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from harness import GENEROUS, Service, until
 
+from gigq.queue.identity import start_ticks
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -373,3 +375,32 @@ def assert_supervised(service: Service) -> None:
     service.wait_for("worker_lost", worker_pid=pid)
     again = service.submit("jobs.quick", {"key": "again"})
     service.wait_status(again, "completed")
+
+
+def test_orphaned_job_is_cancelled(folder: Path, oracle: Oracle) -> None:
+    """A job that never ends, and whose supervisor was killed, is ended by the next when asked."""
+    with Service(folder, configuration=ONE_WORKER) as service:
+        job = service.submit("jobs.swallow", {"key": "x"}, timeout=None)
+        oracle.wait_begun("x")
+        service.process.kill()
+        service.process.wait()
+    with Service(folder, configuration=ONE_WORKER) as service:
+        assert service.queue.get_status(job)["status"] == "running"
+        assert service.queue.cancel(job, running=True)
+        assert service.wait_status(job, "cancelled")["attempts"] == 1
+        oracle.wait_gone("x", seconds=60)
+
+
+def test_command_ends_with_its_worker(folder: Path) -> None:
+    """A command line whose supervisor and worker are gone does not outlive its deadline."""
+    at_once = ONE_WORKER + "kill_grace = 0\n"
+    with Service(folder, configuration=at_once) as service:
+        argv = ["sh", "-c", "trap '' TERM; echo $$ > pid; while :; do sleep 0.1; done"]
+        params = {"argv": argv}
+        job = service.submit("gigq.worker.command.run", params, timeout=2, max_attempts=1)
+        pid = int(until(lambda: (folder / "pid").exists() and (folder / "pid").read_text()))
+        service.process.kill()
+        service.process.wait()
+        until(lambda: start_ticks(pid) is None, seconds=30, what="the shell is gone")
+    with Service(folder, configuration=at_once) as service:
+        service.wait_status(job, "failed", "timeout")

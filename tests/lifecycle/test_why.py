@@ -97,7 +97,8 @@ def test_service_without_workers(folder: Path) -> None:
         pid = service.process.pid
     assert found.cause == "no_worker"
     assert found.sentence == (
-        f"It is ready to run, but gigqd (pid {pid}) has no worker alive; its log says why."
+        f"It is ready to run, but gigqd (pid {pid}) has no worker alive: "
+        "it is drained, scaled to 0, or its workers do not start."
     )
 
 

@@ -110,7 +110,8 @@ class TestPending:
         found = bench.explain(bench.submit())
         lock.close()
         assert found.sentence == (
-            "It is ready to run, but gigqd (pid 812) has no worker alive; its log says why."
+            "It is ready to run, but gigqd (pid 812) has no worker alive: "
+            "it is drained, scaled to 0, or its workers do not start."
         )
         assert found.next_command == f"gigqd status '{bench.path}'"
         assert found.cause == "no_worker"
