@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _MILLISECOND = 1_000_000  # in nanoseconds, as all times here
 _SECOND = 1_000_000_000
-_STACKS_WITHIN = 50 * _MILLISECOND  # half of one is the rule; busy cores need more
+_STACKS_WITHIN = 250 * _MILLISECOND  # half of one is the rule; busy cores need more
 _HELD_WITHIN = 5 * _MILLISECOND
 _STACKS_LONGEST = 1 << 16
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -311,7 +311,8 @@ class Child:
         if reason is Reason.CANCELLATION:
             return outcomes.cancelled(held)
         if reason is Reason.DEADLINE:
-            return outcomes.timed_out(held, held.timeout, self._read_stacks())
+            dumped = held.execution == self._execution  # else they are an earlier job's
+            return outcomes.timed_out(held, held.timeout, self._read_stacks() if dumped else None)
         return outcomes.lost(held, self.exit_status)
 
     def _output_of(self, status: Status) -> Output | None:

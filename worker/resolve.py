@@ -40,8 +40,6 @@ class Loaded(NamedTuple):
     call: Callable[..., Any]
     takes_parent_results: bool
     requires_job_results: bool
-    file: str | None
-    stamp: Stamp | None  # of the file, when it was loaded
 
 
 class Loader:
@@ -57,6 +55,8 @@ class Loader:
         self._roots = roots
         self._on_load = on_load
         self._loaded: dict[tuple[str, str, str, str | None], Loaded] = {}
+        # The file of each module, as it was when it was loaded; also of one without the function.
+        self._stamps: dict[tuple[str, str, str | None], tuple[str | None, Stamp | None]] = {}
 
     def load(self, claim: Claim) -> Loaded:
         """Give the function of a claim. Raises FunctionLoadError."""
@@ -72,15 +72,8 @@ class Loader:
 
     def is_stale(self, claim: Claim) -> bool:
         """Tell whether the file of a function's module has changed since it was loaded."""
-        key = (claim.import_root, claim.function_module, claim.function_name, claim.script)
-        found = self._loaded.get(key)
-        if found is not None:
-            return found.file is not None and stamp(found.file) != found.stamp
-        return any(  # another function of the same module may be loaded
-            loaded.file is not None and stamp(loaded.file) != loaded.stamp
-            for (root, module, _, script), loaded in self._loaded.items()
-            if (root, module, script) == (claim.import_root, *_place(claim))
-        )
+        file, loaded_from = self._stamps.get(_place(claim), (None, None))
+        return file is not None and stamp(file) != loaded_from
 
     def _load(self, claim: Claim) -> Loaded:
         importlib.invalidate_caches()
@@ -103,7 +96,8 @@ class Loader:
         if file is None:
             file = getattr(module, "__file__", None)
             loaded_from = None if file is None else stamp(file)
-        return _look_at(_attribute(module, claim), file, loaded_from)
+        self._stamps[_place(claim)] = (file, loaded_from)
+        return _look_at(_attribute(module, claim))
 
     def _module(self, claim: Claim) -> ModuleType:
         if claim.script is None:
@@ -131,8 +125,8 @@ class Loader:
         return module
 
 
-def _place(claim: Claim) -> tuple[str, str | None]:
-    return claim.function_module, claim.script
+def _place(claim: Claim) -> tuple[str, str, str | None]:
+    return claim.import_root, claim.function_module, claim.script
 
 
 def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
@@ -152,19 +146,19 @@ def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _look_at(function: Callable[..., Any], file: str | None, loaded_from: Stamp | None) -> Loaded:
+def _look_at(function: Callable[..., Any]) -> Loaded:
     import inspect  # noqa: PLC0415 (slow, and not for who only submits)
 
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # some built-in functions have none
-        return Loaded(function, False, False, file, loaded_from)  # noqa: FBT003
+        return Loaded(function, takes_parent_results=False, requires_job_results=False)
     takes = PARENT_RESULTS in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
     )
     older = parameters.get(JOB_RESULTS)
     requires = older is not None and older.default is older.empty
-    return Loaded(function, takes, requires, file, loaded_from)
+    return Loaded(function, takes, requires)
 
 
 def _why_not_imported(claim: Claim, error: BaseException) -> str:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 POLLING_INTERVAL = 5.0  # seconds; the net under the doorbell
 TICK = 0.5  # seconds: a supervisor looks at the slots at least so often
-_BACKSTOP = 0.25  # seconds that the kernel's timer leaves the supervisor to act first
+_BACKSTOP = 1.0  # seconds that the kernel's timer leaves the supervisor to act first
 _NANOSECONDS = 1_000_000_000
 _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die

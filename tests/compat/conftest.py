@@ -6,12 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from old_gigq import install_gigq_0_5
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,16 +66,11 @@ def run(name: str, bin_folder: Path, folder: Path) -> Said:
 @pytest.fixture(scope="session")
 def gigq_0_5_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install GigQ 0.5.1 from the package index; its folder of commands."""
-    folder = tmp_path_factory.mktemp("gigq-0.5.1")
-    venv.create(folder, with_pip=True)
-    commands = folder / "bin"
-    pip = [commands / "python", "-m", "pip", "install", "--quiet", "--no-deps", "gigq==0.5.1"]
-    subprocess.run(pip, check=True)
-    return commands
+    return install_gigq_0_5(tmp_path_factory.mktemp("gigq-0.5.1"))
 
 
 @pytest.fixture(scope="session")
-def said(
+def both_said(
     request: pytest.FixtureRequest, gigq_0_5_1: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Both]]:
     """Run the programs that were asked for, some at a time, and give what each said."""
@@ -83,7 +78,7 @@ def said(
     wanted = {
         item.callspec.params["program"]
         for item in request.session.items
-        if "said" in getattr(item, "fixturenames", ()) and hasattr(item, "callspec")
+        if "both_said" in getattr(item, "fixturenames", ()) and hasattr(item, "callspec")
     }
     with ThreadPoolExecutor(max_workers=2 * (os.cpu_count() or 1) + 2) as pool:
         # Scripts take longest, and so begin first.

@@ -38,9 +38,9 @@ def listed(program: str) -> list[Listed]:
 
 
 @pytest.mark.parametrize("program", program_names())
-def test_says_the_same(program: str, said: Callable[[str], Both]) -> None:
+def test_says_the_same(program: str, both_said: Callable[[str], Both]) -> None:
     """A program prints the same lines and ends the same, but for what it lists."""
-    old, here = said(program)
+    old, here = both_said(program)
     pairs = [
         (left.strip(), right.strip())
         for left, right in zip_longest(old.lines, here.lines, fillvalue="(no line)")

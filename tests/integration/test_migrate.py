@@ -10,12 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-import venv
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness import Service, until, write_jobs
+from old_gigq import install_gigq_0_5
 
 from gigq import Job, JobQueue
 from gigq.queue.backup import back_up
@@ -215,13 +215,7 @@ class OldGigq:
 @pytest.fixture(scope="session")
 def old(tmp_path_factory: pytest.TempPathFactory) -> OldGigq:
     """Install GigQ 0.5.1 from the package index."""
-    folder = tmp_path_factory.mktemp("gigq-0.5.1")
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--no-deps", "gigq==0.5.1"], check=True
-    )
-    return OldGigq(python)
+    return OldGigq(install_gigq_0_5(tmp_path_factory.mktemp("gigq-0.5.1")) / "python")
 
 
 @pytest.fixture

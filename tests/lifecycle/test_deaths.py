@@ -379,16 +379,18 @@ def assert_supervised(service: Service) -> None:
 
 def test_orphaned_job_is_cancelled(folder: Path, oracle: Oracle) -> None:
     """A job that never ends, and whose supervisor was killed, is ended by the next when asked."""
-    with Service(folder, configuration=ONE_WORKER) as service:
-        job = service.submit("jobs.swallow", {"key": "x"}, timeout=None)
+    with Service(folder, configuration=ONE_WORKER) as first:
+        job = first.submit("jobs.swallow", {"key": "x"}, timeout=None)
         oracle.wait_begun("x")
-        service.process.kill()
-        service.process.wait()
-    with Service(folder, configuration=ONE_WORKER) as service:
-        assert service.queue.get_status(job)["status"] == "running"
-        assert service.queue.cancel(job, running=True)
-        assert service.wait_status(job, "cancelled")["attempts"] == 1
-        oracle.wait_gone("x", seconds=60)
+        first.process.kill()
+        first.process.wait()
+        with Service(folder, configuration=ONE_WORKER) as service:
+            service.wait_ready()
+            assert oracle.runs("x")[0].alive()
+            assert service.queue.get_status(job)["status"] == "running"
+            assert service.queue.cancel(job, running=True)
+            assert service.wait_status(job, "cancelled")["attempts"] == 1
+            oracle.wait_gone("x", seconds=60)
 
 
 def test_command_ends_with_its_worker(folder: Path) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import select
+import sys
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 from harness import until
 
 from gigq.worker.time_limit import DeadlinePassed, JobInterrupted, ShuttingDown, ThreadTimeLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def spin(seconds: float) -> int:
@@ -33,6 +38,15 @@ def limited(limit: ThreadTimeLimit, seconds: float) -> bool:
     except DeadlinePassed:  # on the last step out of the block
         pass
     return ended
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Let the timer's thread run as soon as its time is up; by default it waits 5 ms."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
 
 
 class TestInterruption:
@@ -143,6 +157,7 @@ class TestEnd:
         with ThreadTimeLimit(3600):
             assert all(thread.daemon for thread in set(threading.enumerate()) - before)
 
+    @pytest.mark.usefixtures("eager_threads")
     def test_racing_ends(self) -> None:
         """Of 2,000 blocks that end about at their limit, none lets an interruption out later."""
         dice = random.Random(5)
@@ -157,6 +172,7 @@ class TestEnd:
         spin(0.02)
         assert 0 < passed < 2000
 
+    @pytest.mark.usefixtures("eager_threads")
     def test_nothing_leaves_the_block(self) -> None:
         """Once the block has begun, an interruption goes no further than the block's end."""
         dice = random.Random(6)
