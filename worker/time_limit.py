@@ -61,7 +61,10 @@ class ThreadTimeLimit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Stop counting. An interruption that was under way ends here, and goes no further."""
+        """Stop counting. An interruption that was under way ends here.
+
+        One that Python delivers on the very last step may still leave: who uses this catches it.
+        """
         while not self._ended:
             try:
                 with self._lock:

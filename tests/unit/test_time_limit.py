@@ -172,7 +172,6 @@ class TestEnd:
         spin(0.02)
         assert 0 < passed < 2000
 
-    @pytest.mark.usefixtures("eager_threads")
     def test_nothing_leaves_the_block(self) -> None:
         """Once the block has begun, an interruption goes no further than the block's end."""
         dice = random.Random(6)
