@@ -34,14 +34,14 @@ Stamp = tuple[int, int, int]  # modified (ns), size, inode
 class FreshSourceLoader(SourceFileLoader):
     """Loads source; takes compiled code only where it is certainly that source's.
 
-    Python compares the seconds in which a source was modified, and its size: a file that is edited
+    Python compares the second in which a source was modified, and its size: a file that is edited
     twice within a second may be taken for what it was. Compiled code is used only when it was
-    written in a later second than its source.
+    written in a later second than its source was changed; that time (ctime) nobody can set.
     """
 
     def get_data(self, path: str) -> bytes:
         """Give a file's content; OSError for compiled code that is in doubt."""
-        if path != self.path and os.stat(path).st_mtime < int(os.stat(self.path).st_mtime) + 1:  # noqa: PTH116
+        if path != self.path and os.stat(path).st_mtime < int(os.stat(self.path).st_ctime) + 1:  # noqa: PTH116
             raise OSError(path)
         return super().get_data(path)
 
