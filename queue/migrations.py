@@ -66,10 +66,11 @@ class Found(NamedTuple):
 
 def look(connection: Connection, path: Path) -> Found:
     """Tell what is in the file. Raises ForeignDatabaseError for another program's."""
+    tables = {name for (name,) in connection.rows("SELECT name FROM sqlite_schema")}
+    # After the tables: somebody may set it up in between, and ours would pass for another's.
     application_id = connection.row("PRAGMA application_id")[0]
     if application_id == APPLICATION_ID:
         return Found(Kind.OURS, connection.row("PRAGMA user_version")[0])
-    tables = {name for (name,) in connection.rows("SELECT name FROM sqlite_schema")}
     if not tables and application_id == 0:
         return Found(Kind.NOTHING)
     if {"jobs", "job_executions"} <= tables:
