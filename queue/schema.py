@@ -193,4 +193,17 @@ SELECT x.id, j.uuid AS job_id, w.name AS worker_id,
  WHERE coalesce(x.verdict, '') <> 'released';
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST,)
+_SECOND = """
+ALTER TABLE job_spec ADD COLUMN max_memory INTEGER;  -- bytes, of the job with all its processes
+
+-- What has happened so far, for monitoring: counters and the buckets of histograms.
+CREATE TABLE metric (
+  queue_id  INTEGER NOT NULL REFERENCES queue (id),
+  name      TEXT NOT NULL,
+  label     TEXT NOT NULL,                 -- an outcome, a bucket's upper bound, or ''
+  value     REAL NOT NULL,
+  PRIMARY KEY (queue_id, name, label)
+) STRICT, WITHOUT ROWID;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _SECOND)
