@@ -17,7 +17,7 @@ import os
 import random
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gigq.queue.errors import (
@@ -28,7 +28,7 @@ from gigq.queue.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -221,6 +221,29 @@ class Connection:
         if synchronous != self.synchronous:
             self._sqlite.execute(f"PRAGMA synchronous = {synchronous}")
             self.synchronous = synchronous
+
+    @contextmanager
+    def without_references(self) -> Iterator[None]:
+        """Let no reference be checked; for what is known to be referred to by nobody."""
+        self._sqlite.execute("PRAGMA foreign_keys = OFF")
+        try:
+            yield
+        finally:
+            self._sqlite.execute("PRAGMA foreign_keys = ON")
+
+    def vacuum(self, pages: int) -> None:
+        """Give so many free pages back, in a transaction of its own."""
+        give_up = time.monotonic() + self._patience
+        while True:
+            try:
+                # Each page is a step of the statement, and `execute` would take but one.
+                self._sqlite.executescript(f"PRAGMA incremental_vacuum({pages:d})")
+                break
+            except sqlite3.DatabaseError as error:
+                if not is_busy(error):
+                    raise self._trouble(error) from error
+                self._pause(give_up)
+        self._checkpoint_when_long()
 
     # The write-ahead log
 

@@ -81,6 +81,10 @@ EVENTS = {
     ),
     "job_output": Event("a line that a job printed", fields=("job_name", "line")),
     "jobs_completed": Event("successes that were too many to be told singly", fields=("count",)),
+    "jobs_deleted": Event(
+        "finished jobs that were older than [retention] says are gone; freed: bytes of the disk",
+        fields=("count", "freed", "seconds"),
+    ),
     "claim_lost": Event(
         "an outcome was dropped, because its claim had been taken back",
         "error",

@@ -32,6 +32,18 @@ def _fallocate() -> ctypes._NamedFuncPointer:
     return function
 
 
+def give_back(descriptor: int, start: int, end: int) -> int:
+    """Give what lies between back to the file system, as far as it fills blocks; how much.
+
+    The rest of the file stays where it is. A file system that cannot do it keeps everything.
+    """
+    first = -(-start // _BLOCK) * _BLOCK
+    last = end // _BLOCK * _BLOCK
+    if last <= first or _fallocate()(descriptor, _PUNCH_HOLE_KEEP_SIZE, first, last - first) != 0:
+        return 0
+    return last - first
+
+
 def give_back_middle(descriptor: int, start: int, end: int) -> None:
     """Keep head and tail of the part from `start` to `end`, if it is long.
 
@@ -39,10 +51,7 @@ def give_back_middle(descriptor: int, start: int, end: int) -> None:
     """
     if end - start <= HEAD + TAIL + _SLACK:
         return
-    first = -(-(start + HEAD) // _BLOCK) * _BLOCK
-    last = (end - TAIL) // _BLOCK * _BLOCK
-    if last > first:
-        _fallocate()(descriptor, _PUNCH_HOLE_KEEP_SIZE, first, last - first)
+    give_back(descriptor, start + HEAD, end - TAIL)
 
 
 def read_output(path: Path, start: int, end: int) -> Iterator[bytes]:

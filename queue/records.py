@@ -105,6 +105,20 @@ class Settled(NamedTuple):
     more: bool  # jobs were made ready or are still to be told: wake another worker
 
 
+class Pruned(NamedTuple):
+    """What one step of deleting finished jobs did."""
+
+    jobs: int
+    outputs: tuple[Output, ...]  # what these jobs had printed: to be given back
+
+
+class Left(NamedTuple):
+    """What the executions of jobs that were submitted before some time refer to."""
+
+    workers: set[int]
+    logs: set[str]
+
+
 class Glance(NamedTuple):
     """What a worker that has nothing to do wants to know."""
 

@@ -39,6 +39,10 @@ Count = Annotated[
     Annotated[int, Meta(ge=0, le=1000)] | Literal["auto"],
     Meta(description='an int from 0 to 1000 or "auto"'),
 ]
+Days = Annotated[
+    Annotated[float, Meta(gt=0, le=36_500)] | Literal["never"],
+    Meta(description='a number of days above 0, up to 36500, or "never"'),
+]
 Switch = Annotated[bool, Meta(description="true or false")]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
@@ -69,6 +73,15 @@ class ShutdownSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drain_timeout: Seconds = 30.0
 
 
+class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When finished jobs are deleted: days after their end, by status."""
+
+    completed: Days = 30.0
+    failed: Days = 30.0
+    timeout: Days = 30.0
+    cancelled: Days = 30.0
+
+
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the service writes about itself."""
 
@@ -82,6 +95,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database: FilePath = "gigq.db"
     workers: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
     shutdown: ShutdownSettings = msgspec.field(default_factory=ShutdownSettings)
+    retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 
     def worker_count(self) -> int:

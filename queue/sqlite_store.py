@@ -19,12 +19,14 @@ from gigq.queue.records import (
     Glance,
     JobFilter,
     JobRow,
+    Left,
     NewJob,
     NewWorkflow,
     OpenExecution,
     Outcome,
     Output,
     Progress,
+    Pruned,
     Settled,
     Standing,
     WantedFunction,
@@ -33,15 +35,14 @@ from gigq.queue.records import (
 )
 from gigq.queue.sqlite_moves import Moves
 from gigq.queue.sqlite_submit import Submission
-from gigq.queue.states import HELD, PENDING, UNSUCCESSFUL
+from gigq.queue.states import HELD, PENDING, UNSUCCESSFUL, State
 from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 
 _AT_ONCE = 500  # values in one statement
-_CLEARED_AT_ONCE = 500  # jobs in one transaction
 
 
 class SqliteStore(Store):
@@ -140,24 +141,9 @@ class SqliteStore(Store):
 
     def clear(self, before: int | None = None) -> int:
         """Delete completed and cancelled jobs that ended before, some in each transaction."""
-        cleared, last, until = 0, 0, clock.now() if before is None else before
-        while jobs := self._clear_some(until, last):
-            cleared += len(jobs)
-            last = jobs[-1]
-        return cleared
-
-    def _clear_some(self, before: int, after: int) -> list[int]:
-        """Delete some of them with keys beyond `after`, so that nobody waits long for the lock."""
-        with self._moves() as moves:
-            jobs = self._connection.rows(sql.CLEARABLE, (before, after, _CLEARED_AT_ONCE))
-            self._connection.run(sql.REMEMBER_LAST_JOB)
-            for job, state, queue in jobs:
-                self._connection.run(sql.DROP_EXECUTIONS, (job,))
-                self._connection.run(sql.BLAME_ANOTHER, (job,))
-                self._connection.run(sql.DROP_EDGES, (job,))
-                self._connection.run(sql.DROP_JOB, (job,))
-                moves.moved(queue, state, None)
-        return [job for job, _, _ in jobs]
+        until = clock.now() if before is None else before
+        steps = self.prune({State.COMPLETED: until, State.CANCELLED: until}, whole_workflows=False)
+        return sum(step.jobs for step in steps)
 
     # What workers do
 
@@ -235,6 +221,33 @@ class SqliteStore(Store):
     def to_end(self) -> list[int]:
         """List the executions that somebody asked to end."""
         return [execution for (execution,) in self._connection.rows(sql.TO_END)]
+
+    # Keeping it small
+
+    def prune(self, until: Mapping[str, int], *, whole_workflows: bool = True) -> Iterator[Pruned]:
+        """Delete finished jobs that ended before `until` says for their state."""
+        from gigq.queue.sqlite_prune import Prune  # noqa: PLC0415 (seldom used)
+
+        walk = Prune(self._connection, self._moves, until, whole_workflows=whole_workflows)
+        return walk.steps()
+
+    def left(self, before: int) -> Iterator[Left]:
+        """Give what executions of jobs that were submitted before still refer to."""
+        from gigq.queue.sqlite_remains import left  # noqa: PLC0415 (seldom used)
+
+        return left(self._connection, before)
+
+    def forget_workers(self, before: int, but: Container[int]) -> Iterator[int]:
+        """Forget lives of workers that ended before, `but` these."""
+        from gigq.queue.sqlite_remains import forget_workers  # noqa: PLC0415 (seldom used)
+
+        return forget_workers(self._connection, before, but)
+
+    def shrink(self) -> Iterator[int]:
+        """Give the room of what was deleted back to the disk."""
+        from gigq.queue.sqlite_remains import shrink  # noqa: PLC0415 (seldom used)
+
+        return shrink(self._connection)
 
     # Looks
 

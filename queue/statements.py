@@ -138,27 +138,71 @@ CANCELLED_BY = """
 SELECT c.id, c.queue_id, c.due_at FROM edge e JOIN job c ON c.id = e.child_id
  WHERE e.parent_id = ?1 AND c.state = 'cancelled' AND c.cancelled_by = ?1"""
 
-# Clearing
+# Deleting
 
+# Where the parameters 2 to 5 say until when a job of each status must have ended; 0 is never.
+_OVER = """{job}.updated_at < CASE {job}.state WHEN 'completed' THEN ?2 WHEN 'failed' THEN ?3
+                     WHEN 'timeout' THEN ?4 WHEN 'cancelled' THEN ?5 ELSE 0 END"""
+JOBS_AFTER = """
+SELECT id, state, workflow_id, created_at, updated_at FROM job WHERE id > ? ORDER BY id LIMIT ?"""
+# The second condition is the one of the index, word by word.
+UNSUCCESSFUL_AFTER = """
+SELECT id, state, workflow_id, created_at, updated_at FROM job INDEXED BY job_unsuccessful
+ WHERE state = ? AND state IN ('failed', 'timeout', 'cancelled') AND id > ?
+ ORDER BY id LIMIT ?"""
+WORKFLOW_BEFORE = """
+SELECT id FROM job WHERE workflow_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""
+# The youngest first: it is the likeliest to keep the others.
+YOUNG_IN_WORKFLOW = f"""
+SELECT 1 FROM job j WHERE j.workflow_id = ?1 AND NOT {_OVER.format(job="j")}
+ ORDER BY j.id DESC LIMIT 1"""  # noqa: S608
+OVER_AMONG = f"""
+SELECT j.id, j.state, j.queue_id, j.workflow_id
+  FROM json_each(?1) d CROSS JOIN job j ON j.id = d.value
+ WHERE {_OVER.format(job="j")} ORDER BY j.id DESC"""  # noqa: S608
 # Not before its children that may still run, be it after a requeue: they need its result.
-CLEARABLE = """
-SELECT j.id, j.state, j.queue_id FROM job j
- WHERE j.state IN ('completed', 'cancelled') AND j.updated_at < ?1 AND j.id > ?2
-   AND NOT EXISTS (SELECT 1 FROM edge e JOIN job c ON c.id = e.child_id
-                    WHERE e.parent_id = j.id
-                      AND (c.state NOT IN ('completed', 'cancelled') OR c.updated_at >= ?1))
- ORDER BY j.id LIMIT ?3"""
-REMEMBER_LAST_JOB = """
-UPDATE high_water SET last_job = max(last_job, coalesce((SELECT max(id) FROM job), 0))"""
-DROP_EXECUTIONS = "DELETE FROM execution WHERE id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF"
+PROTECTED_AMONG = f"""
+SELECT e.parent_id, e.child_id
+  FROM json_each(?1) d CROSS JOIN edge e ON e.parent_id = d.value
+ CROSS JOIN job c ON c.id = e.child_id
+ WHERE c.state NOT IN ('completed', 'cancelled') OR NOT {_OVER.format(job="c")}"""  # noqa: S608
+EDGES_AMONG = """
+SELECT d.value, (SELECT count(*) FROM edge WHERE parent_id = d.value)
+       + (SELECT count(*) FROM edge WHERE child_id = d.value) FROM json_each(?) d"""
+REMEMBER_LAST_JOB = "UPDATE high_water SET last_job = ?1 WHERE last_job < ?1"
+EXECUTIONS_AMONG = """
+SELECT x.id, x.output_log, x.output_start, x.output_end
+  FROM json_each(?) d CROSS JOIN execution x
+    ON x.id BETWEEN d.value << 24 AND (d.value << 24) + 0xFFFFFF"""
 BLAME_ANOTHER = """
 UPDATE job SET cancelled_by = (
        SELECT p.id FROM edge e JOIN job p ON p.id = e.parent_id
         WHERE e.child_id = job.id AND p.id <> ?1
           AND p.state IN ('failed', 'timeout', 'cancelled') LIMIT 1)
  WHERE cancelled_by = ?1 AND id IN (SELECT child_id FROM edge WHERE parent_id = ?1)"""
-DROP_EDGES = "DELETE FROM edge WHERE parent_id = ?1 OR child_id = ?1"
-DROP_JOB = "DELETE FROM job WHERE id = ?"
+DROP_EXECUTIONS = "DELETE FROM execution WHERE id IN (SELECT value FROM json_each(?))"
+DROP_EDGES_BELOW = "DELETE FROM edge WHERE parent_id IN (SELECT value FROM json_each(?))"
+DROP_EDGES_ABOVE = "DELETE FROM edge WHERE child_id IN (SELECT value FROM json_each(?))"
+DROP_SOME_EDGES_BELOW = """
+DELETE FROM edge WHERE parent_id = ?1
+   AND child_id IN (SELECT child_id FROM edge WHERE parent_id = ?1 LIMIT ?2)"""
+DROP_SOME_EDGES_ABOVE = """
+DELETE FROM edge WHERE child_id = ?1
+   AND parent_id IN (SELECT parent_id FROM edge WHERE child_id = ?1 LIMIT ?2)"""
+DROP_JOBS = "DELETE FROM job WHERE id IN (SELECT value FROM json_each(?))"
+DROP_WORKFLOWS = """
+DELETE FROM workflow WHERE id IN (SELECT value FROM json_each(?))
+   AND NOT EXISTS (SELECT 1 FROM job WHERE workflow_id = workflow.id)"""
+
+# What deleted jobs have left
+
+FIRST_JOB_FROM = "SELECT id, created_at FROM job WHERE id >= ? ORDER BY id LIMIT 1"
+LAST_JOB_THERE = "SELECT max(id) FROM job"
+LEFT_EXECUTIONS = """
+SELECT id, worker_id, output_log FROM execution WHERE id > ? AND id < ? ORDER BY id LIMIT ?"""
+ENDED_WORKERS = """
+SELECT id FROM worker WHERE id > ? AND ended_at < ? ORDER BY id LIMIT ?"""
+DROP_WORKERS = "DELETE FROM worker WHERE id IN (SELECT value FROM json_each(?))"
 
 # Workers
 
@@ -256,8 +300,8 @@ SELECT s.function_module, s.function_name, s.script, s.import_root, s.directory,
  WHERE j.state IN ('ready', 'scheduled', 'blocked', 'paused', 'limited') AND s.kind = 'function'
  GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY min(j.id) LIMIT ?"""
 EXECUTIONS = """
-SELECT x.id, x.attempt, w.name, x.started_at, x.ended_at, x.verdict, x.cause, x.result, x.error,
-       x.traceback, x.stacks, x.output_log, x.output_start, x.output_end
-  FROM execution x JOIN worker w ON w.id = x.worker_id
+SELECT x.id, x.attempt, coalesce(w.name, ''), x.started_at, x.ended_at, x.verdict, x.cause,
+       x.result, x.error, x.traceback, x.stacks, x.output_log, x.output_start, x.output_end
+  FROM execution x LEFT JOIN worker w ON w.id = x.worker_id
  WHERE x.id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF AND coalesce(x.verdict, '') <> 'released'
  ORDER BY x.id"""

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
     from gigq.queue.identity import Identity
     from gigq.queue.records import (
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
         Glance,
         JobFilter,
         JobRow,
+        Left,
         NewJob,
         NewWorkflow,
         OpenExecution,
         Outcome,
         Output,
         Progress,
+        Pruned,
         Settled,
         Standing,
         WantedFunction,
@@ -70,8 +72,8 @@ class Store(ABC):
     def clear(self, before: int | None = None) -> int:
         """Delete completed and cancelled jobs that ended before; give how many.
 
-        Parents of children that may still run, be it after a requeue, stay. The one method of more
-        than one transaction, each for some of the jobs.
+        Parents of children that may still run, be it after a requeue, stay. More than one
+        transaction, each for some of the jobs.
         """
 
     # What workers do.
@@ -143,6 +145,36 @@ class Store(ABC):
     @abstractmethod
     def to_end(self) -> list[int]:
         """List the executions that somebody asked to end."""
+
+    # Keeping it small. These give iterators, each step of which is short: what holds anybody up
+    # does so for milliseconds, and whoever stops in between has done a part.
+
+    @abstractmethod
+    def prune(self, until: Mapping[str, int], *, whole_workflows: bool = True) -> Iterator[Pruned]:
+        """Delete finished jobs that ended before `until` says for their state; never without.
+
+        With `whole_workflows`, a job of a workflow goes only when every job of it is as old.
+        Parents of children that may still run, be it after a requeue, stay. A deleted job's key is
+        never given out again. A workflow without jobs goes with its last one.
+        """
+
+    @abstractmethod
+    def left(self, before: int) -> Iterator[Left]:
+        """Give what executions of jobs that were submitted before still refer to."""
+
+    @abstractmethod
+    def forget_workers(self, before: int, but: Container[int]) -> Iterator[int]:
+        """Forget lives of workers that ended before, `but` these; gives how many.
+
+        The caller knows from `left` that no execution refers to them.
+        """
+
+    @abstractmethod
+    def shrink(self) -> Iterator[int]:
+        """Give the room of what was deleted back to the disk; gives how many bytes.
+
+        A tenth of the file stays free for what is to come.
+        """
 
     # Looks: nothing is created or changed.
 

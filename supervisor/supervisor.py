@@ -28,6 +28,7 @@ from gigq.queue.settings import Settings, read_settings
 from gigq.supervisor.commands import Commands
 from gigq.supervisor.control import ControlServer
 from gigq.supervisor.followed_files import FollowedFiles
+from gigq.supervisor.housekeeping import Housekeeping
 from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
 from gigq.supervisor.store_thread import StoreThread
@@ -97,13 +98,15 @@ class Supervisor:
         self._next_stream = 0
         self._surveying = False
         self._control: ControlServer | None = None
+        self._housekeeping: Housekeeping | None = None
         self._started_at = clock.now()
 
     def listen(self) -> None:
-        """Take orders through the control socket; for the service that holds the lock."""
+        """Take orders through the control socket, and keep house; for who holds the lock."""
         commands = Commands(self._pool, self._store, self._reload, self._facts)
         self._control = ControlServer(self._companions.control, commands.handle)
         self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.accept)
+        self._housekeeping = Housekeeping(self._store, self._log, self._settings.retention)
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -147,6 +150,7 @@ class Supervisor:
         self._follow_files()
         self._stream_output()
         self._survey()
+        self._keep_house()
         self._stop_in_time()
 
     def _patience(self) -> float:
@@ -158,6 +162,8 @@ class Supervisor:
             due = min(due, now + int(_SWEEP * _SECOND))
         if self._control is not None and self._control.is_awaited:
             due = min(due, now + int(_AWAITED * _SECOND))
+        if self._housekeeping is not None and self._serves():
+            due = min(due, self._housekeeping.next_look())
         return max(0, due - now) / _SECOND
 
     # The process
@@ -307,6 +313,13 @@ class Supervisor:
         if to_end:
             self._pool.cancel(to_end)
 
+    def _keep_house(self) -> None:
+        if self._housekeeping is not None and self._serves():
+            self._housekeeping.advance()
+
+    def _serves(self) -> bool:
+        return self._draining_until is None and not self._pool.paused
+
     # Output
 
     def _stream_output(self) -> None:
@@ -349,6 +362,8 @@ class Supervisor:
         self._settings = self._with_own_database(settings)
         self._log.configure(settings.log.level, settings.log.format)
         self._pool.use(self._settings)
+        if self._housekeeping is not None:
+            self._housekeeping.use(self._settings.retention)
 
     def _with_own_database(self, settings: Settings) -> Settings:
         """Keep the database that is served: another one takes another start."""
@@ -395,6 +410,8 @@ class Supervisor:
             self._control.close()
         self._store.close(_LAST_RECORDS)
         self._store.take_results()
+        if self._housekeeping is not None:
+            self._housekeeping.finish()
         self._files.close()
         self._log.event("service_stopped")
 

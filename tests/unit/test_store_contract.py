@@ -1009,6 +1009,205 @@ class TestClear:
         assert keys == sorted(keys)
 
 
+class TestPrune:
+    """Deleting what ended long ago, by status, workflows as a whole."""
+
+    @staticmethod
+    def prune(bench: Bench, **until: int) -> int:
+        """Delete what ended before, by state; how many. A step without work is allowed."""
+        steps = list(bench.store.prune(until))
+        assert all(step.jobs >= 0 for step in steps)
+        return sum(step.jobs for step in steps)
+
+    @staticmethod
+    def later() -> int:
+        """Give a time after all that has happened, and before all that will."""
+        now = clock.now()
+        until(lambda: clock.now() > now + 1)
+        return now + 1
+
+    def one_of_each(self, bench: Bench) -> dict[str, str]:
+        """Give a job of each final state, and one that waits, by state."""
+        jobs = {}
+        for verdict in (Verdict.COMPLETED, Verdict.FAILED, Verdict.TIMEOUT):
+            jobs[str(verdict)] = bench.submit(max_attempts=1)
+            bench.end(jobs[str(verdict)], verdict)
+        jobs["cancelled"], jobs["ready"] = bench.submit(), bench.submit()
+        bench.store.cancel(jobs["cancelled"])
+        return jobs
+
+    @pytest.mark.parametrize("state", ["completed", "failed", "timeout", "cancelled"])
+    def test_by_status(self, bench: Bench, state: str) -> None:
+        """Only jobs of a state that is named go; counters say what is left."""
+        jobs = self.one_of_each(bench)
+        assert self.prune(bench, **{state: self.later()}) == 1
+        left = {uuid: each for each, uuid in jobs.items() if each != state}
+        assert bench.store.states(list(jobs.values())) == left
+        counts = {each: number for each, number in bench.store.counts().items() if number}
+        assert counts == Counter(left.values())
+
+    def test_nothing_named_nothing_deleted(self, bench: Bench) -> None:
+        """Without a time nothing goes, nor what has not ended."""
+        jobs = self.one_of_each(bench)
+        assert self.prune(bench) == 0
+        assert self.prune(bench, ready=self.later(), completed=0) == 0
+        assert len(bench.store.states(list(jobs.values()))) == 5
+
+    def test_by_age(self, bench: Bench) -> None:
+        """What ended before goes, also behind and before jobs that stay."""
+        waits, slow, old = bench.submit(priority=-1), bench.submit(), bench.submit()
+        claim = bench.take(slow)
+        bench.end(old)
+        between = self.later()
+        bench.settle(claim)
+        young = bench.submit()
+        bench.end(young)
+        assert self.prune(bench, completed=between) == 1
+        assert set(bench.store.states([waits, slow, old, young])) == {waits, slow, young}
+
+    def test_many(self, bench: Bench) -> None:
+        """Thousands go in short steps, with everything that belonged to them."""
+        uuids = bench.submit_many(1500)
+        bench.claim_order()
+        steps = [step.jobs for step in bench.store.prune({"completed": self.later()})]
+        assert sum(steps) == 1500
+        assert max(steps) <= 500
+        assert bench.store.states(uuids) == {}
+        assert not any(bench.store.counts().values())
+
+    def submit_workflow(self, bench: Bench, *jobs: Job) -> None:
+        """Submit these as one workflow."""
+        workflow = NewWorkflow("w" * 36, "flow")
+        bench.store.submit([job.to_record(clock.now()) for job in jobs], workflow)
+
+    def test_workflow_as_a_whole(self, bench: Bench) -> None:
+        """A job of a workflow goes with the last of them, and the workflow too."""
+        first, second = Job("first", print), Job("second", print)
+        self.submit_workflow(bench, first, second)
+        bench.end(first.id)
+        assert self.prune(bench, completed=self.later()) == 0
+        claim = bench.take(second.id)
+        assert self.prune(bench, completed=self.later()) == 0
+        bench.settle(claim, Verdict.FAILED, retry=False)
+        assert self.prune(bench, completed=self.later()) == 0
+        (row,) = bench.store.workflows("flow")
+        assert bench.store.workflow_counts(row.workflow) == {"completed": 1, "failed": 1}
+        now = self.later()
+        assert self.prune(bench, completed=now, failed=now) == 2
+        assert bench.store.workflows("flow") == []
+
+    def test_workflow_of_a_failed_chain(self, bench: Bench) -> None:
+        """What failed, and all that was cancelled because of it, goes in one pass."""
+        chain = [Job("0", print, max_attempts=1)]
+        for number in range(1, 30):
+            chain.append(Job(str(number), print, dependencies=[chain[-1].id]))
+        self.submit_workflow(bench, *chain)
+        bench.end(chain[0].id, Verdict.FAILED)
+        now = self.later()
+        assert self.prune(bench, cancelled=now) == 0
+        assert self.prune(bench, cancelled=now, failed=now) == 30
+
+    def test_clear_takes_single_jobs(self, bench: Bench) -> None:
+        """`clear` does not wait for the rest of a workflow."""
+        first, second = Job("first", print), Job("second", print)
+        self.submit_workflow(bench, first, second)
+        bench.end(first.id)
+        assert bench.store.clear() == 1
+
+    @pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.COMPLETED])
+    def test_parents_of_children_that_may_run(self, bench: Bench, verdict: Verdict) -> None:
+        """A parent stays for a child that waits, runs, or may be requeued."""
+        parent = bench.submit()
+        bench.end(parent, result='"kept"')
+        child = bench.submit(parent, max_attempts=1)
+        assert self.prune(bench, completed=self.later(), failed=1) == 0
+        claim = bench.take(child)
+        assert self.prune(bench, completed=self.later(), failed=1) == 0
+        between = self.later()
+        bench.settle(claim, verdict)
+        assert self.prune(bench, completed=between, failed=between) == 0
+        if verdict is Verdict.FAILED:
+            assert self.prune(bench, completed=self.later()) == 0
+            assert bench.store.requeue(child)
+            assert bench.store.parent_results(claim.job) == {parent: '"kept"'}
+            bench.end(child)
+        assert self.prune(bench, completed=self.later()) == 2
+
+    def test_wide_families(self, bench: Bench) -> None:
+        """A parent of thousands, and a child of thousands, go too."""
+        parent = bench.submit()
+        bench.end(parent)
+        middle = bench.submit_many(2500, parent)
+        last = bench.submit(*middle)
+        bench.claim_order()
+        assert bench.state(last) == "completed"
+        assert self.prune(bench, completed=self.later()) == 2502
+
+    def test_stopped_in_between(self, bench: Bench) -> None:
+        """Whoever stops after some steps has deleted some, and a later pass does the rest."""
+        bench.submit_many(600)
+        bench.claim_order()
+        steps = bench.store.prune({"completed": self.later()})
+        some = next(steps).jobs
+        del steps
+        assert 0 < some < 600
+        assert bench.count("completed") == 600 - some
+        assert self.prune(bench, completed=self.later()) == 600 - some
+
+    def test_keys_do_not_come_back(self, bench: Bench) -> None:
+        """A job submitted after a deletion has a key that none had before."""
+        gone = bench.submit()
+        key = bench.row(gone).job
+        bench.end(gone)
+        self.prune(bench, completed=self.later())
+        assert bench.row(bench.submit()).job > key
+
+    def test_outputs_are_told(self, bench: Bench) -> None:
+        """A step tells where the deleted jobs' output was, for somebody has to give it back."""
+        uuid = bench.submit()
+        bench.end(uuid, output=Output("a.log", 10, 20))
+        steps = list(bench.store.prune({"completed": self.later()}))
+        assert [each for step in steps for each in step.outputs] == [Output("a.log", 10, 20)]
+
+
+class TestRemains:
+    """What deleted jobs leave: lives of workers, and room in the file."""
+
+    @staticmethod
+    def told(bench: Bench, before: int) -> tuple[set[int], set[str]]:
+        """Give what jobs that were submitted before refer to."""
+        found = list(bench.store.left(before))
+        workers = {worker for left in found for worker in left.workers}
+        return workers, {log for left in found for log in left.logs}
+
+    def test_left(self, bench: Bench) -> None:
+        """Workers and output files of older jobs are given, those of younger ones are not."""
+        bench.end(bench.submit(), output=Output("old.log", 0, 5))
+        between = clock.now()
+        until(lambda: clock.now() > between)
+        other = bench.store.register("other", own_identity())
+        uuid = bench.submit()
+        (claim,) = bench.store.settle(other, (), claim=1).claims
+        assert claim.uuid == uuid
+        assert self.told(bench, between) == ({bench.worker}, {"old.log"})
+        assert self.told(bench, clock.now() + 1) == ({bench.worker, other}, {"old.log"})
+        assert self.told(bench, 0) == (set(), set())
+
+    def test_forgotten_workers(self, bench: Bench) -> None:
+        """Lives that ended before go, but those that are named and those that go on."""
+        lives = [bench.store.register(str(number), own_identity()) for number in range(5)]
+        for life in lives[:4]:
+            bench.store.retire(life, lambda _: pytest.fail("it held nothing"))
+        assert sum(bench.store.forget_workers(1, ())) == 0
+        assert sum(bench.store.forget_workers(clock.now() + 1, {lives[0]})) == 3
+        assert [row.worker for row in bench.store.open_workers()] == [bench.worker, lives[4]]
+        assert sum(bench.store.forget_workers(clock.now() + 1, ())) == 1
+
+    def test_shrink_of_nothing(self, bench: Bench) -> None:
+        """Where nothing was deleted there is no room to be given back."""
+        assert list(bench.store.shrink()) == []
+
+
 class TestWorkers:
     """Workers' lives, and what becomes of what they held."""
 
@@ -1405,6 +1604,28 @@ class TestSqlite:
                 assert store.glance().ready
                 assert bench.state(uuid) == "ready"
                 assert store.counts() == {"ready": 1}
+
+    def test_shrinks(self, path: Path) -> None:
+        """The file becomes smaller once much was deleted, and part of it stays free."""
+        with closing(SqliteStore(path, durable=False)) as store:
+            bench = Bench(store)
+            bench.submit_many(5000, params={"text": "x" * 1000})
+            bench.claim_order()
+            assert store.clear() == 5000
+            (pages,) = store._connection.row("PRAGMA page_count")
+            freed = sum(store.shrink())
+            (fewer,) = store._connection.row("PRAGMA page_count")
+            assert freed == (pages - fewer) * 2048 > 5000 * 1000
+            assert 0 < store._connection.row("PRAGMA freelist_count")[0] <= 512
+            assert store._connection.row("PRAGMA integrity_check") == ("ok",)
+
+    def test_forgets_without_reading_all_executions(self, path: Path) -> None:
+        """To forget a worker does not switch the checks of references off for longer."""
+        with closing(SqliteStore(path, durable=False)) as store:
+            worker = store.register("w", own_identity())
+            store.retire(worker, lambda _: pytest.fail("it held nothing"))
+            assert list(store.forget_workers(clock.now() + 1, ())) == [1]
+            assert store._connection.row("PRAGMA foreign_keys") == (1,)
 
     def test_leftovers_of_a_clear(self, path: Path) -> None:
         """After everything was deleted no table of jobs holds a row."""
