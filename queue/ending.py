@@ -56,31 +56,31 @@ def _abandoned(blamed: Ancestor | None, when: str) -> Explanation:
     return Explanation(sentence, f"gigq requeue {blamed.uuid}", "parent_failed")
 
 
+_ENDINGS = {
+    "deadline": "It was killed at its deadline{limit}",
+    "memory_limit": "It was killed for the memory that it used ({error})",
+    "out_of_memory": "Its worker was killed by the kernel, because the system ran out of memory",
+    "signal": "Its worker died of {signal}",
+    "exit": "Its worker's process ended with exit code {number} in the middle of the job",
+    "worker_died": "Its worker died, and nobody saw how",
+    "import": "Its function could not be imported ({error})",
+    "directory": "It could not run where it should ({error})",
+    "result_not_json": "It ran to its end, but what it returned is not JSON ({error})",
+    "shutdown": "A shutdown stopped it, and it may be begun only once",
+    "raised": "Its code raised an error ({error})",
+}
+
+
 def _what_happened(row: JobRow, cause: str) -> str:
     """Say what the last attempt came to, as the beginning of a sentence."""
-    error = first_line(row.error or "no reason was recorded")
     kind, _, number = cause.partition(":")
-    match kind:
-        case "deadline":
-            limit = "" if row.timeout is None else f" of {row.timeout / MICROSECONDS:g} s"
-            return f"It was killed at its deadline{limit}"
-        case "signal":
-            return f"Its worker died of {_signal(int(number))}"
-        case "exit":
-            return f"Its worker's process ended with exit code {number} in the middle of the job"
-        case "worker_died":
-            return "Its worker died, and nobody saw how"
-        case "import":
-            return f"Its function could not be imported ({error})"
-        case "directory":
-            return f"It could not run where it should ({error})"
-        case "result_not_json":
-            return f"It ran to its end, but what it returned is not JSON ({error})"
-        case "shutdown":
-            return "A shutdown stopped it, and it may be begun only once"
-        case "raised":
-            return f"Its code raised an error ({error})"
-    return f"It {row.state} ({error})"
+    return _ENDINGS.get(kind, "It {state} ({error})").format(
+        state=row.state,
+        error=first_line(row.error or "no reason was recorded"),
+        limit="" if row.timeout is None else f" of {row.timeout / MICROSECONDS:g} s",
+        number=number,
+        signal=_signal(int(number)) if kind == "signal" else "",
+    )
 
 
 def _signal(number: int) -> str:
@@ -101,6 +101,6 @@ def _attempts(row: JobRow) -> str:
 
 def _next_command(row: JobRow, cause: str) -> str:
     """Look where there is more to be seen; else run it again."""
-    if cause in ("raised", "deadline", "result_not_json"):
+    if cause in ("raised", "deadline", "memory_limit", "result_not_json"):
         return f"gigq status {row.uuid} --show-executions"
     return f"gigq requeue {row.uuid}"

@@ -54,6 +54,10 @@ EVENTS = {
         "a worker process has another version of gigq", "error", ("worker", "error")
     ),
     "workers_scaled": Event("the wanted number of workers changed", fields=("workers", "before")),
+    "worker_recycled": Event(
+        "a worker process has served its time: another takes its place between two jobs",
+        fields=("worker", "reason", "jobs"),
+    ),
     "workers_renewed": Event(
         "workers are replaced between jobs", fields=("reason", "path", "workers")
     ),

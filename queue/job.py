@@ -15,6 +15,7 @@ from gigq.queue.errors import InvalidJobError
 from gigq.queue.function_reference import reference
 from gigq.queue.records import NewJob
 from gigq.queue.serialize import encode
+from gigq.queue.sizes import size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,8 @@ class Job:
         run_at: Not before this time; naive times are local.
         delay: Not before so many seconds (or a timedelta) after it is submitted.
         cwd: The directory to run in; None: as the service is set up, else where it was submitted.
+        max_memory: How much the job may use with all that it started: bytes, or text like "512M";
+            beyond it the attempt is stopped. None: as the service is set up.
         on_parent_failure: When a parent fails: "cancel" this job, "run" it all the same (clean-up;
             `parent_results` holds None for that parent), or "block" until the parent is requeued.
 
@@ -75,6 +78,7 @@ class Job:
         run_at: datetime | None = None,
         delay: float | timedelta | None = None,
         cwd: str | os.PathLike[str] | None = None,
+        max_memory: int | str | None = None,
         on_parent_failure: OnParentFailure = "cancel",
     ) -> None:
         """Describe the job; `submit` looks for the function and the parameters' JSON."""
@@ -92,6 +96,7 @@ class Job:
         self.queue = _text(queue, "queue")
         self.run_at = _run_at(run_at, delay)
         self.cwd = None if cwd is None else _directory(cwd, "cwd")
+        self.max_memory = None if max_memory is None else _size(max_memory, "max_memory")
         self.on_parent_failure = on_parent_failure
         if on_parent_failure not in _POLICIES:
             message = f"on_parent_failure is one of {_POLICIES}, not {on_parent_failure!r}"
@@ -131,6 +136,7 @@ class Job:
             python=sys.executable,
             params=encode(self.params, "params"),
             timeout=None if self.timeout is None else max(1, clock.duration(self.timeout) or 0),
+            max_memory=self.max_memory,
             retry_delay=clock.duration(self.retry_delay) or 0,
             pass_parent_results=self.pass_parent_results,
             description=self.description,
@@ -219,6 +225,14 @@ def _seconds(value: object, what: str, *, positive: bool = False) -> float:
     hint = "; None is no limit" if what == "timeout" else ""
     message = f"{what} has to be a number of seconds, {least}{hint}; this is {value!r}"
     raise InvalidJobError(message)
+
+
+def _size(value: int | str, what: str) -> int:
+    try:
+        return size_in_bytes(value)
+    except ValueError as error:
+        message = f"{what}: {error}"
+        raise InvalidJobError(message) from None
 
 
 def _delay(delay: float | timedelta | None) -> int | None:

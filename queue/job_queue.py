@@ -269,6 +269,7 @@ def _job_dict(row: JobRow, parents: list[str]) -> dict[str, Any]:
         "dependencies": parents,
         "max_attempts": row.max_attempts,
         "timeout": _seconds(row.timeout),
+        "max_memory": row.max_memory,
         "description": row.description,
         "status": status.value,
         "created_at": clock.local_text(row.created_at),
@@ -286,6 +287,8 @@ def _job_dict(row: JobRow, parents: list[str]) -> dict[str, Any]:
         "workflow": row.workflow,
         "state": row.state,
         "cause": row.cause,
+        "cpu_time": _seconds(row.cpu_time),
+        "peak_memory": row.peak_memory,
     }
 
 
@@ -315,4 +318,6 @@ def _execution_dict(job_id: str, row: ExecutionRow) -> dict[str, Any]:
         "cause": row.cause,
         "traceback": row.traceback,
         "stacks": row.stacks,
+        "cpu_time": _seconds(row.cpu_time),
+        "peak_memory": row.peak_memory,
     }

@@ -41,6 +41,7 @@ class NewJob(NamedTuple):
     python: str
     params: str
     timeout: int | None
+    max_memory: int | None
     retry_delay: int
     pass_parent_results: bool | None
     description: str
@@ -67,6 +68,7 @@ class Claim(NamedTuple):
     python: str
     params: str
     timeout: int | None
+    max_memory: int | None
     pass_parent_results: bool | None
     parents: int
 
@@ -92,8 +94,8 @@ class Outcome(NamedTuple):
     traceback: str | None = None
     stacks: str | None = None
     output: Output | None = None
-    cpu_time: int | None = None
-    peak_memory: int | None = None
+    cpu_time: int | None = None  # microseconds, of the job with its processes
+    peak_memory: int | None = None  # bytes, likewise; None: too short to be seen
     retry: bool = True  # False: never again, whatever attempts are left
 
 
@@ -222,6 +224,7 @@ class JobRow(NamedTuple):
     priority: int
     max_attempts: int
     timeout: int | None
+    max_memory: int | None
     description: str
     state: str
     created_at: int
@@ -241,6 +244,8 @@ class JobRow(NamedTuple):
     result: str | None
     error: str | None
     traceback: str | None
+    cpu_time: int | None
+    peak_memory: int | None
 
 
 class ExecutionRow(NamedTuple):
@@ -260,3 +265,5 @@ class ExecutionRow(NamedTuple):
     output_log: str | None
     output_start: int | None
     output_end: int | None
+    cpu_time: int | None
+    peak_memory: int | None

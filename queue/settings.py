@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gigq.queue.errors import SettingsError
+from gigq.queue.sizes import MOST, PATTERN, size_in_bytes
 from gigq.queue.toml_lines import Key, TomlFile, dotted, misplaced, read_text, unreadable
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ Days = Annotated[
     Annotated[float, Meta(gt=0, le=36_500)] | Literal["never"],
     Meta(description='a number of days above 0, up to 36500, or "never"'),
 ]
+Jobs = Annotated[int, Meta(ge=0, le=1 << 40, description="an int from 0 up")]
+Size = Annotated[
+    Annotated[int, Meta(ge=0, le=MOST)] | Annotated[str, Meta(pattern=PATTERN)],
+    Meta(description='bytes, or a text such as "512M" or "2G"; 0 or "" for none'),
+]
 Switch = Annotated[bool, Meta(description="true or false")]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
@@ -65,6 +71,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     environment_file: MaybePath = ""
     kill_grace: Seconds = 2.0
     reload: Switch = True
+    max_job_memory: Size = ""
+    max_jobs: Jobs = 0
+    max_memory: Size = ""
 
 
 class ShutdownSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,6 +112,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         count = self.workers.count
         return len(os.sched_getaffinity(0)) if count == "auto" else count
 
+    def job_memory_limit(self) -> int:
+        """Give the bytes that a job may use at most, 0 for any number."""
+        return _bytes(self.workers.max_job_memory)
+
+    def worker_memory_limit(self) -> int:
+        """Give the bytes beyond which a worker is replaced, 0 for never."""
+        return _bytes(self.workers.max_memory)
+
     def worker_environment(self) -> dict[str, str]:
         """Give the variables added for workers; `environment` wins over `environment_file`.
 
@@ -111,6 +128,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         name = self.workers.environment_file
         return (_read_variables(Path(name)) if name else {}) | self.workers.environment
+
+
+def _bytes(size: int | str) -> int:
+    return size_in_bytes(size) if size not in (0, "") else 0
 
 
 def read_settings(path: Path | None, *, base: Path | None = None) -> Settings:

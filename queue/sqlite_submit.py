@@ -80,6 +80,7 @@ class Submission:
                     job.python,
                     job.params,
                     job.timeout,
+                    job.max_memory,
                     job.retry_delay,
                     job.pass_parent_results,
                     len(job.parents),

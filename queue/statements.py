@@ -21,9 +21,9 @@ INSERT INTO job (id, uuid, name, queue_id, workflow_id, state, priority, max_att
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 ADD_SPEC = """
 INSERT INTO job_spec (job_id, kind, function_module, function_name, script, import_root, directory,
-                      job_directory, python, params, timeout, retry_delay, pass_parent_results,
-                      parents, description)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                      job_directory, python, params, timeout, max_memory, retry_delay,
+                      pass_parent_results, parents, description)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 ADD_EDGE = "INSERT INTO edge (parent_id, child_id, place) VALUES (?, ?, ?)"
 
 # Claiming. The head of each queue by the partial index; then the best of the heads.
@@ -32,7 +32,7 @@ PICK = """
 SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attempts, j.queue_id,
        s.kind,
        s.function_module, s.function_name, s.script, s.import_root, s.directory, s.job_directory,
-       s.python, s.params, s.timeout, s.pass_parent_results, s.parents
+       s.python, s.params, s.timeout, s.max_memory, s.pass_parent_results, s.parents
   FROM (SELECT (SELECT id FROM job INDEXED BY job_ready
                  WHERE state = 'ready' AND queue_id = q.id
                  ORDER BY priority DESC, id LIMIT 1) AS id
@@ -249,9 +249,10 @@ COUNTS = "SELECT state, sum(jobs) FROM tally GROUP BY state"
 FIND = "SELECT uuid FROM job WHERE uuid >= ?1 AND uuid < ?1 || '~' ORDER BY uuid LIMIT ?2"
 _JOB = """
 SELECT j.id, j.uuid, j.name, s.function_name, s.function_module, s.script, s.params, j.priority,
-       j.max_attempts, s.timeout, s.description, j.state, j.created_at, j.updated_at, j.attempts,
-       s.pass_parent_results, s.retry_delay, j.due_at, j.cause, q.name, f.name, j.execution_id,
-       w.name, x.started_at, x.ended_at, x.verdict, x.result, x.error, x.traceback
+       j.max_attempts, s.timeout, s.max_memory, s.description, j.state, j.created_at, j.updated_at,
+       j.attempts, s.pass_parent_results, s.retry_delay, j.due_at, j.cause, q.name, f.name,
+       j.execution_id, w.name, x.started_at, x.ended_at, x.verdict, x.result, x.error, x.traceback,
+       x.cpu_time, x.peak_memory
   FROM job j JOIN job_spec s ON s.job_id = j.id JOIN queue q ON q.id = j.queue_id
   LEFT JOIN workflow f ON f.id = j.workflow_id
   LEFT JOIN execution x ON x.id = j.execution_id LEFT JOIN worker w ON w.id = x.worker_id"""
@@ -301,7 +302,8 @@ SELECT s.function_module, s.function_name, s.script, s.import_root, s.directory,
  GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY min(j.id) LIMIT ?"""
 EXECUTIONS = """
 SELECT x.id, x.attempt, coalesce(w.name, ''), x.started_at, x.ended_at, x.verdict, x.cause,
-       x.result, x.error, x.traceback, x.stacks, x.output_log, x.output_start, x.output_end
+       x.result, x.error, x.traceback, x.stacks, x.output_log, x.output_start, x.output_end,
+       x.cpu_time, x.peak_memory
   FROM execution x LEFT JOIN worker w ON w.id = x.worker_id
  WHERE x.id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF AND coalesce(x.verdict, '') <> 'released'
  ORDER BY x.id"""

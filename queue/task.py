@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OPTIONS = ("name", "priority", "max_attempts", "timeout", "description", "retry_delay")
+_OPTIONS = (
+    "name",
+    "priority",
+    "max_attempts",
+    "timeout",
+    "description",
+    "retry_delay",
+    "max_memory",
+)
 
 
 class TaskWrapper(Generic[P, R]):
@@ -63,7 +71,7 @@ def task(
     **options: Any,
 ) -> TaskWrapper[P, R] | Callable[[Callable[P, R]], TaskWrapper[P, R]]:
     """Make a function a task, with the options of Job: name, priority, max_attempts, timeout,
-    description, retry_delay.
+    description, retry_delay, max_memory.
 
     Raises TypeError for an unknown option and for what no worker could find or keep: a lambda, a
     nested function, a method, a generator, a second decoration.

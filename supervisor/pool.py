@@ -7,15 +7,19 @@ What is wanted (how many, with which settings) is kept apart from what there is;
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from gigq.supervisor.restart_policy import restart_delay
 from gigq.worker.child import Child, ChildState
 from gigq.worker.orders import Orders
+from gigq.worker.out_of_memory import OutOfMemoryWatch
 from gigq.worker.slot import Phase, Reason, Stop
 
 if TYPE_CHECKING:
@@ -48,6 +52,7 @@ class Pool:
         self.paused = False
         self.start_trouble: str | None = None  # why the last start failed, until one succeeds
         self.children: list[Child] = []
+        self.out_of_memory = OutOfMemoryWatch()
         self._settings = settings
         self._environment = settings.worker_environment()
         self._companions = companions
@@ -69,20 +74,33 @@ class Pool:
     # Bringing what there is nearer to what is wanted
 
     def fill(self) -> list[Child]:
-        """Spawn those that are missing and due; gives the new ones."""
+        """Spawn those that are missing and due, or call those that stand by; gives the new ones.
+
+        Who takes another's place gets ready beside it, and is called only when it is gone: never
+        do more of them run jobs than are wanted.
+        """
         if self.paused or (self._once and self.has_spawned):
             return []
         self.has_spawned = True
-        staying = {child.number for child in self._staying()}
-        now = time.monotonic_ns()
+        staying = {child.number: child for child in self._staying()}
+        standing_by = {child.number: child for child in self._standing_by()}
+        leaving = {child.number for child in self.children if child.stop is not Stop.NO}
         new = []
         for number in range(1, self._wanted + 1):
-            if number not in staying and self._not_before.get(number, 0) <= now:
-                self._not_before.pop(number, None)
-                child = self._spawn(number)
-                if child is not None:
-                    new.append(child)
+            old, next_one = staying.get(number), standing_by.get(number)
+            if next_one is not None:
+                if old is None and number not in leaving:
+                    next_one.call()
+            elif old is None or old.worn:
+                child = self._spawn_when_due(number, standby=old is not None or number in leaving)
+                new += [child] if child is not None else []
         return new
+
+    def _spawn_when_due(self, number: int, *, standby: bool) -> Child | None:
+        if self._not_before.get(number, 0) > time.monotonic_ns():
+            return None
+        self._not_before.pop(number, None)
+        return self._spawn(number, standby=standby)
 
     def trim(self) -> None:
         """Let those go that are too many: idle ones first, then the youngest."""
@@ -95,9 +113,21 @@ class Pool:
             # Numbers above the count are free again once the lower ones are taken.
             if child.stop is Stop.NO and child.number > self._wanted:
                 child.number = self._free_number()
+        going = [child for child in self.children if child.worn or child.stop is not Stop.NO]
+        replaced = {child.number for child in going}
+        for child in self._standing_by():
+            if child.number > self._wanted or child.number not in replaced:
+                child.order(Stop.DRAIN)  # another gets ready for whoever needs it
 
     def _staying(self) -> list[Child]:
-        """List those that are neither gone nor told to go."""
+        """List those that serve, or start to, and are not told to go."""
+        return [child for child in self._not_told_to_go() if not child.is_standby]
+
+    def _standing_by(self) -> list[Child]:
+        """List those that wait, or will, for another one to go."""
+        return [child for child in self._not_told_to_go() if child.is_standby]
+
+    def _not_told_to_go(self) -> list[Child]:
         return [
             child
             for child in self.children
@@ -130,25 +160,39 @@ class Pool:
         """Have as many as are wanted again."""
         self.paused = False
 
-    def renew(self, children: list[Child], reason: str, path: str | None = None) -> None:
-        """Replace these between two jobs."""
+    def renew(self, children: list[Child], path: str) -> None:
+        """Let no job begin any more in these, whose code is old; others take their places."""
         old = [child for child in self._staying() if child in children]
         if old:
-            self._log.event("workers_renewed", reason=reason, path=path, workers=len(old))
+            self._log.event("workers_renewed", reason="code", path=path, workers=len(old))
         for child in old:
             child.order(Stop.RENEW)
+
+    def replace_all(self, reason: str) -> None:
+        """Let others take the places of all, each between two jobs, once the other is ready."""
+        for child in self._standing_by():
+            child.order(Stop.DRAIN)  # it is old as well
+        old = self._staying()
+        if old:
+            self._log.event("workers_renewed", reason=reason, path=None, workers=len(old))
+        for child in old:
+            child.worn = reason
+
+    def recycle(self, child: Child, reason: str, jobs: int) -> None:
+        """Let another take the place of this one, which has served its time."""
+        if not child.worn and child in self._staying() and not self._once:
+            self._log.event("worker_recycled", worker=child.name, reason=reason, jobs=jobs)
+            child.worn = reason
 
     def use(self, settings: Settings) -> None:
         """Spawn from now on with these settings; renew the workers that need it."""
         before, self._settings = self._settings, settings
         environment, self._environment = self._environment, settings.worker_environment()
         old, new = before.workers, settings.workers
-        same = (old.python, old.pythonpath, old.directory, old.reload, old.kill_grace) == (
-            (new.python, new.pythonpath, new.directory, new.reload, new.kill_grace)
-        )
+        same = msgspec.structs.replace(old, count=new.count) == new
         if not same or environment != self._environment:
             self._not_before.clear()
-            self.renew(self.children, "settings")
+            self.replace_all("settings")
         if self._count_of(settings) != self._count_of(before):  # else `scale` has the last word
             self.scale(self._count_of(settings))
 
@@ -157,7 +201,7 @@ class Pool:
 
     # One child
 
-    def _spawn(self, number: int) -> Child | None:
+    def _spawn(self, number: int, *, standby: bool) -> Child | None:
         workers = self._settings.workers
         token = secrets.token_hex(4)
         name = self._name(number, token)
@@ -171,12 +215,21 @@ class Pool:
             directory=workers.directory,
             kill_grace=workers.kill_grace,
             reload=workers.reload,
+            max_job_memory=self._settings.job_memory_limit(),
+            max_jobs=_spread(workers.max_jobs),
+            max_memory=self._settings.worker_memory_limit(),
             once=self._once,
         )
         python = workers.python or sys.executable
         try:
             child = Child(
-                number, orders, python, self._environment, self._companions.output / orders.log
+                number,
+                orders,
+                python,
+                self._environment,
+                self._companions.output / orders.log,
+                self.out_of_memory,
+                standby=standby,
             )
         except OSError as error:
             self._failed(number, None, None, f"{python} cannot be started: {error.strerror}")
@@ -193,6 +246,9 @@ class Pool:
         """Note that a child became ready: the next start is not a retry."""
         self._failed_starts.pop(child.number, None)
         self.start_trouble = None
+        for old in self._staying():
+            if child.is_standby and old.number == child.number and old.worn:
+                old.order(Stop.RENEW)
         self._log.event("worker_ready", worker=child.name, worker_pid=child.pid)
 
     def remove(self, child: Child, *, was_ready: bool) -> None:
@@ -228,9 +284,12 @@ class Pool:
     @property
     def is_settled(self) -> bool:
         """Whether there are as many as are wanted, all ready."""
-        staying = self._staying()
-        ready = all(child.state is not ChildState.STARTING for child in staying)
-        return self.paused or (len(staying) == self._wanted and ready)
+        if self.paused:
+            return True
+        good = [child for child in self._not_told_to_go() if not child.worn]
+        ready = {child.number for child in good if child.state is not ChildState.STARTING}
+        wanted = set(range(1, self._wanted + 1))
+        return ready == wanted == {child.number for child in good}
 
     def describe(self) -> list[dict[str, Any]]:
         """Tell of each child, and of each start that is put off, what people want to know."""
@@ -289,3 +348,8 @@ class Pool:
     def busy(self) -> int:
         """Count the children that run or settle a job."""
         return sum(child.status().phase is not Phase.IDLE for child in self.children)
+
+
+def _spread(jobs: int) -> int:
+    """Give up to a tenth less, so that workers that started together are not replaced together."""
+    return jobs - random.randint(0, jobs // 10)  # noqa: S311 (no secret)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from gigq.queue.sizes import size_text
+
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-_MEBIBYTE = 1 << 20
 _SHORT_ID = 8  # characters of a uuid that tell jobs apart
 
 
@@ -15,13 +16,14 @@ def describe_service(status: dict[str, Any]) -> str:
     started = datetime.fromisoformat(status["started_at"])
     up = describe_seconds((datetime.now(UTC) - started).total_seconds())
     workers = status["workers"]
+    serving = sum(worker["state"] not in ("standby", "waiting") for worker in workers)
     busy = sum(worker["state"] in ("running", "settling", "finishing") for worker in workers)
     state = "paused" if status["paused"] and status["state"] == "running" else status["state"]
     jobs = ", ".join(f"{count} {name}" for name, count in status["jobs"].items() if count)
     lines = [
         f"{state}: pid {status['pid']}, up {up}, version {status['version']}",
         f"database {status['database']}, configuration {status['configuration'] or 'none'}",
-        f"workers {len(workers)} of {status['wanted']}, {busy} busy",
+        f"workers {serving} of {status['wanted']}, {busy} busy",
         f"jobs {jobs or 'none'}",
     ]
     return "\n".join(lines + [_describe_worker(worker) for worker in workers])
@@ -33,7 +35,7 @@ def _describe_worker(worker: dict[str, Any]) -> str:
         return (
             f"{number} starts in {worker['next_try']} s, after {worker['failed_starts']} failures"
         )
-    memory = "?" if worker["memory"] is None else f"{worker['memory'] // _MEBIBYTE} MiB"
+    memory = "?" if worker["memory"] is None else size_text(worker["memory"])
     line = f"{number} pid {worker['pid']:<8} {memory:<9}"
     if "job_name" in worker:
         left = worker["deadline_in"]
@@ -42,6 +44,9 @@ def _describe_worker(worker: dict[str, Any]) -> str:
             f" {worker['job_name']} ({worker['job_id'][:_SHORT_ID]}) for "
             f"{describe_seconds(worker['running_for'])}, {deadline}"
         )
+        if worker["max_memory"] is not None:
+            used, limit = worker["job_memory"] or 0, worker["max_memory"]
+            line += f", memory {size_text(used)} of {size_text(limit)}"
     return line.rstrip()
 
 

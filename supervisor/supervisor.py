@@ -210,6 +210,8 @@ class Supervisor:
             event = message.pop("event")
             if event == "ready":
                 self._greet(child, message["version"], message["python"])
+            elif event == "worn":
+                self._pool.recycle(child, message["reason"], message["jobs"])
             elif event == "files":
                 self._files.loaded(child.name, message["stamps"])
             elif event in EVENTS:
@@ -304,6 +306,7 @@ class Supervisor:
         self._next_survey = now + int(_SURVEY * _SECOND)
         self._surveying = True
         self._pool.limit_output()
+        self._pool.out_of_memory.refresh()
         self._store.do(_look_around, self._surveyed)
 
     def _surveyed(self, found: tuple[list[Reclaimed], list[int]] | None) -> None:
@@ -338,7 +341,7 @@ class Supervisor:
     def _follow_files(self) -> None:
         for path, workers in self._files.take_code_changes():
             old = [child for child in self._pool.children if child.name in workers]
-            self._pool.renew(old, "code", path)
+            self._pool.renew(old, path)
         if self._files.take_configuration_change():
             self._try_to_reload()
 

@@ -56,8 +56,12 @@ class Service:
         arguments: tuple[str, ...] = (),
         database: str = "gigq.db",
         environment: dict[str, str] | None = None,
+        wrapper: tuple[str, ...] = (),
     ) -> None:
-        """Write the configuration (TOML text) and start the service in `folder`."""
+        """Write the configuration (TOML text) and start the service in `folder`.
+
+        `wrapper` is a command that becomes the service by exec.
+        """
         self.folder = folder
         self.database = folder / database
         self.configuration = folder / "gigqd.toml"
@@ -66,7 +70,7 @@ class Service:
         self.log = folder / f"events-{time.monotonic_ns()}.jsonl"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*GIGQD, "start", str(self.database), *arguments],
+                [*wrapper, *GIGQD, "start", str(self.database), *arguments],
                 cwd=folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -174,6 +178,13 @@ class Service:
         with self.command(name, *arguments) as command:
             output, errors = command.communicate(timeout=seconds)
             return command.returncode, output, errors
+
+    def workers(self) -> list[dict[str, Any]]:
+        """List its workers, as it tells of them."""
+        code, output, errors = self.told("status", "--json")
+        assert code == 0, errors
+        workers: list[dict[str, Any]] = json.loads(output)["workers"]
+        return workers
 
     # What it is given
 

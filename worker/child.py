@@ -25,19 +25,23 @@ from gigq.worker.channel import Channel
 from gigq.worker.process_tree import TREE_VARIABLE
 from gigq.worker.service_worker import ExitCode
 from gigq.worker.slot import Phase, Reason, Slot, Status, Stop
+from gigq.worker.usage import Sample, TreeGauge, cpu_time, resident
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gigq.queue.records import OpenExecution, Outcome
     from gigq.worker.orders import Orders
+    from gigq.worker.out_of_memory import OutOfMemoryWatch
 
 _MILLISECOND = 1_000_000  # in nanoseconds, as all times here
 _SECOND = 1_000_000_000
 _STACKS_WITHIN = 250 * _MILLISECOND  # half of one is the rule; busy cores need more
 _HELD_WITHIN = 5 * _MILLISECOND
 _STACKS_LONGEST = 1 << 16
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_SAMPLE_EACH = 500 * _MILLISECOND
+_SAMPLE_OFTEN = 100 * _MILLISECOND  # where there is a limit to be kept
+_NO_SAMPLE = Sample(0, 0)
 START_UP_LIMIT = 60 * _SECOND
 
 # What systemd tells the supervisor is not for its workers.
@@ -60,13 +64,23 @@ class Child:
     """A worker process and what belongs to it. Times are nanoseconds of the monotonic clock."""
 
     def __init__(
-        self, number: int, orders: Orders, python: str, environment: Mapping[str, str], log: Path
+        self,
+        number: int,
+        orders: Orders,
+        python: str,
+        environment: Mapping[str, str],
+        log: Path,
+        out_of_memory: OutOfMemoryWatch,
+        *,
+        standby: bool = False,
     ) -> None:
-        """Spawn it. Raises OSError when that cannot be done now.
+        """Spawn it; with `standby`, it waits for `call`. Raises OSError: it cannot be done now.
 
         From the main thread only: the child is told when the thread that spawned it dies.
         """
         self.number = number
+        self.is_standby = standby
+        self.worn = ""  # why it is to be replaced between jobs, once another is ready
         self.orders = orders
         self.log = log
         self.state = ChildState.STARTING
@@ -77,12 +91,21 @@ class Child:
         self._reason = Reason.NONE
         self._execution = 0
         self._stacks_size = 0
+        self._out_of_memory = out_of_memory
+        self._blame = ""
+        self._cpu_time = 0  # of its whole life, in microseconds, once it is reaped
+        self._sampled = 0  # the execution whose memory is being watched
+        self._sample = _NO_SAMPLE
+        self._next_sample = 0
         self._spawn(python, environment)
+        self._gauge = TreeGauge(self.pid)
 
     def _spawn(self, python: str, environment: Mapping[str, str]) -> None:
         inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
         with ExitStack() as mine, ExitStack() as meanwhile:
             self.slot = Slot()
+            if self.is_standby:
+                self.slot.order_stop(Stop.STANDBY)
             mine.callback(self.slot.close)
             self._stacks = os.memfd_create("gigq-stacks")
             mine.callback(os.close, self._stacks)
@@ -152,6 +175,12 @@ class Child:
         self.slot.order_stop(stop)
         self.channel.send({"event": "stop"})  # ends its wait
 
+    def call(self) -> None:
+        """Let it serve that has waited, ready, for another to go."""
+        self.is_standby = False
+        self.slot.order_stop(Stop.NO)
+        self.channel.send({"event": "serve"})  # ends its wait
+
     def interrupt(self, reason: Reason) -> None:
         """Interrupt the job that it runs, if any; one that is being settled is let be."""
         status = self.slot.read()
@@ -175,7 +204,8 @@ class Child:
             status = self.slot.read()
             if status is None:
                 return now + _MILLISECOND
-            return status.deadline or now + _SECOND
+            look = self._next_sample if status.phase is Phase.RUNNING else now + _SECOND
+            return min(status.deadline, look) if status.deadline else look
         if self.state in (ChildState.DUMPING, ChildState.HELD):
             return now + _MILLISECOND
         if self.state is ChildState.ENDING:
@@ -194,10 +224,27 @@ class Child:
 
     def _while_serving(self, now: int) -> None:
         status = self.slot.read()
-        if status is None or status.phase is not Phase.RUNNING or not status.deadline:
+        if status is None or status.phase is not Phase.RUNNING:
             return
-        if now >= status.deadline:
+        if status.deadline and now >= status.deadline:
             self._interrupt(status.execution, Reason.DEADLINE, now)
+        elif self._uses_too_much(status, now):
+            self._interrupt(status.execution, Reason.MEMORY, now)
+
+    def _uses_too_much(self, status: Status, now: int) -> bool:
+        """Look at the job's memory if it is time to, and tell whether it is beyond its limit."""
+        if now < self._next_sample:
+            return False
+        self._next_sample = now + (_SAMPLE_OFTEN if status.max_memory else _SAMPLE_EACH)
+        self._measure(status.execution)
+        return bool(status.max_memory) and self._sample.memory > status.max_memory
+
+    def _measure(self, execution: int) -> None:
+        if execution != self._sampled:
+            self._sampled = execution
+            self._gauge.restart()
+        self._sample = self._gauge.sample()
+        self.slot.note_peak_memory(execution, self._gauge.peak)
 
     def _interrupt(self, execution: int, reason: Reason, now: int) -> None:
         self._execution, self._reason = execution, reason
@@ -220,7 +267,7 @@ class Child:
         self._stacks_size = size
         if not complete and now < self._until:
             return
-        if self.orders.kill_grace > 0:
+        if self.orders.kill_grace > 0 and self._reason is not Reason.MEMORY:
             self.state = ChildState.ENDING
             self._until = now + int(self.orders.kill_grace * _SECOND)
             self._signal(signal.SIGTERM)
@@ -230,7 +277,7 @@ class Child:
     def _while_ending(self, now: int) -> None:
         if not self._runs_it_still():
             self.state = ChildState.SERVING
-        elif now >= self._until:
+        elif now >= self._until or self._uses_too_much(self.status(), now):
             self._hold(now)
 
     def _hold(self, now: int) -> None:
@@ -245,6 +292,7 @@ class Child:
         if not self._is_stopped() and now < self._until:
             return
         if self._runs_it_still():
+            self._measure(self._execution)
             self.kill()
         else:
             self.state = ChildState.SERVING
@@ -275,13 +323,13 @@ class Child:
         # Before it is reaped: until then nobody else can get its group's number.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-        if ended is None:
-            raise AssertionError(self.pid)
-        exited = ended.si_code == os.CLD_EXITED
-        self.exit_status = ended.si_status if exited else -ended.si_status
+        _, status, usage = os.wait4(self.pid, 0)
+        self.exit_status = os.waitstatus_to_exitcode(status)
+        self._cpu_time = cpu_time(usage)
         self._process.returncode = self.exit_status  # or Popen would wait for it again
         self.state = ChildState.EXITED
+        if self.exit_status == -signal.SIGKILL and self._reason is Reason.NONE:
+            self._blame = self._out_of_memory.blame()
 
     @property
     def killed_for(self) -> Reason:
@@ -303,17 +351,30 @@ class Child:
         reason = self._reason if held.execution == self._execution else Reason.NONE
         if status.deadline and time.monotonic_ns() >= status.deadline and reason is Reason.NONE:
             reason = Reason.DEADLINE  # its own timer was faster: the supervisor was held up
-        return self._outcome(held, reason)._replace(output=self._output_of(status))
+        cpu_time, peak_memory = self._usage(status)
+        return self._outcome(held, reason, status)._replace(
+            output=self._output_of(status), cpu_time=cpu_time, peak_memory=peak_memory
+        )
 
-    def _outcome(self, held: OpenExecution, reason: Reason) -> Outcome:
+    def _usage(self, status: Status) -> tuple[int, int | None]:
+        """Give what the execution used that it ran when it died."""
+        own = max(0, self._cpu_time - status.cpu_time)
+        if self._sampled != status.execution:
+            return own, None
+        return own + self._sample.cpu_of_others, self._gauge.peak or None
+
+    def _outcome(self, held: OpenExecution, reason: Reason, status: Status) -> Outcome:
         if reason is Reason.SHUTDOWN:
             return outcomes.stopped(held)
         if reason is Reason.CANCELLATION:
             return outcomes.cancelled(held)
+        dumped = held.execution == self._execution  # else they are an earlier job's
+        stacks = self._read_stacks() if dumped else None
         if reason is Reason.DEADLINE:
-            dumped = held.execution == self._execution  # else they are an earlier job's
-            return outcomes.timed_out(held, held.timeout, self._read_stacks() if dumped else None)
-        return outcomes.lost(held, self.exit_status)
+            return outcomes.timed_out(held, held.timeout, stacks)
+        if reason is Reason.MEMORY:
+            return outcomes.over_memory(held, self._gauge.peak, status.max_memory, stacks)
+        return outcomes.lost(held, self.exit_status, self._blame)
 
     def _output_of(self, status: Status) -> Output | None:
         with suppress(OSError):
@@ -340,16 +401,17 @@ class Child:
         """Tell what people want to know about it; times in seconds, memory in bytes."""
         status = self.status()
         now = time.monotonic_ns()
+        watched = status.execution == self._sampled
         told: dict[str, Any] = {
             "number": self.number,
             "name": self.name,
             "pid": self.pid,
             "up": round((now - self.spawned_at) / _SECOND, 3),
-            "memory": self._memory(),
+            "memory": resident(self.pid) or None,
         }
         if self.state in (ChildState.STARTING, ChildState.EXITED):
             return {**told, "state": self.state.value}
-        told["state"] = "finishing" if self.stop is not Stop.NO else status.phase.name.lower()
+        told["state"] = self._doing(status)
         if status.phase is Phase.RUNNING:
             deadline = round((status.deadline - now) / _SECOND, 3) if status.deadline else None
             told |= {
@@ -357,14 +419,15 @@ class Child:
                 "job_name": status.name,
                 "running_for": round((now - status.begun_at) / _SECOND, 3),
                 "deadline_in": deadline,
+                "job_memory": self._gauge.peak if watched else None,
+                "max_memory": status.max_memory or None,
             }
         return told
 
-    def _memory(self) -> int | None:
-        """Resident memory in bytes (proc(5), statm, field 2)."""
-        with suppress(OSError, IndexError, ValueError):
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-        return None
+    def _doing(self, status: Status) -> str:
+        if self.is_standby:
+            return "standby"
+        return "finishing" if self.stop is not Stop.NO else status.phase.name.lower()
 
     def last_words(self) -> str:
         """Give the last line of what it printed: why it could not start."""

@@ -19,6 +19,9 @@ class Orders:
     directory: str = ""
     kill_grace: float = 2.0
     reload: bool = True
+    max_job_memory: int = 0  # bytes; 0: no limit but a job's own
+    max_jobs: int = 0  # to run before it is replaced; 0: any number
+    max_memory: int = 0  # bytes, beyond which it is replaced between jobs; 0: never
     once: bool = False  # run one job, if one is ready, and go
 
     def as_message(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from gigq.queue.records import Outcome
+from gigq.queue.sizes import size_text
 from gigq.queue.states import Verdict
 
 if TYPE_CHECKING:
@@ -64,6 +65,19 @@ def timed_out(held: Claim | OpenExecution, timeout: int | None, stacks: str | No
     )
 
 
+def over_memory(held: Claim | OpenExecution, used: int, limit: int, stacks: str | None) -> Outcome:
+    """Give the outcome of an attempt that was stopped because it used too much memory (bytes)."""
+    return Outcome(
+        held.execution,
+        held.job,
+        held.queue_id,
+        Verdict.FAILED,
+        error=f"memory limit: it used {size_text(used)}, and may use {size_text(limit)}",
+        cause="memory_limit",
+        stacks=stacks or None,
+    )
+
+
 def stopped(held: Claim | OpenExecution) -> Outcome:
     """Give the outcome of an attempt that was begun, then stopped by a shutdown."""
     return Outcome(
@@ -88,18 +102,19 @@ def cancelled(held: Claim | OpenExecution) -> Outcome:
     )
 
 
-def lost(held: OpenExecution, status: int | None) -> Outcome:
+def lost(held: OpenExecution, status: int | None, blame: str = "") -> Outcome:
     """Give the outcome of an attempt whose worker died.
 
-    `status` is negative for a signal, else the exit code; None when nobody saw it.
+    `status` is negative for a signal, else the exit code; None when nobody saw it. `blame` says
+    that the kernel did it because memory ran out.
     """
     return Outcome(
         held.execution,
         held.job,
         held.queue_id,
         Verdict.LOST,
-        error=f"worker died: {describe_exit(status)}",
-        cause=_exit_cause(status),
+        error=f"worker died: {describe_exit(status)}{blame}",
+        cause="out_of_memory" if blame else _exit_cause(status),
     )
 
 

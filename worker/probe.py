@@ -115,6 +115,7 @@ def _claim(question: Question) -> Claim:
         python=question.python,
         params="{}",
         timeout=None,
+        max_memory=None,
         pass_parent_results=None,
         parents=0,
     )

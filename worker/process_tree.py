@@ -52,16 +52,36 @@ def has_children() -> bool:
     return True
 
 
-def children() -> list[int]:
-    """List this process's children, the unreaped among them."""
+def children(pid: int | None = None) -> list[int]:
+    """List the children of a process, else of this one, the unreaped among them.
+
+    Raises OSError when the process is gone.
+    """
+    tasks = f"/proc/{'self' if pid is None else pid}/task"
+    threads = os.listdir(tasks)  # noqa: PTH208 (a hot look)
     try:
         found: list[int] = []
-        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 (a hot look)
-            found += map(int, Path(f"/proc/self/task/{thread}/children").read_text().split())
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
+        for thread in threads:
+            with open(f"{tasks}/{thread}/children") as listed:  # noqa: PTH123
+                found += map(int, listed.read().split())
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
         import psutil  # noqa: PLC0415 (rarely needed, and slow to import)
 
-        return [child.pid for child in psutil.Process().children()]
+        with suppress(psutil.NoSuchProcess):
+            return [child.pid for child in psutil.Process(pid).children()]
+        return []
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """List all processes below one, as far as they are there to be seen."""
+    found: list[int] = []
+    parents = [pid]
+    while parents:
+        with suppress(OSError):
+            below = children(parents.pop())
+            found += below
+            parents += below
     return found
 
 

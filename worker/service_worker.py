@@ -7,6 +7,7 @@ next claim are one transaction.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
@@ -38,6 +39,7 @@ from gigq.worker.time_limit import (
     JobInterrupted,
     ShuttingDown,
 )
+from gigq.worker.usage import Meter, resident
 from gigq.worker.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from gigq.worker.slot import Slot
 
 POLLING_INTERVAL = 5.0  # seconds; the net under the doorbell
+_LAST_JOBS = 20  # the last twentieth of its jobs is the time to start another
 TICK = 0.5  # seconds: a supervisor looks at the slots at least so often
 _BACKSTOP = 1.0  # seconds that the kernel's timer leaves the supervisor to act first
 _NANOSECONDS = 1_000_000_000
@@ -54,6 +57,7 @@ _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
 _PATHS_AT_ONCE = 100  # in one message
 _END_WITHIN = 5  # seconds
+_WEIGHED_EACH = 100_000_000  # nanoseconds between looks at its own memory
 _STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
 
 _INTERRUPTIONS = {
@@ -67,7 +71,7 @@ class ExitCode(IntEnum):
     """How a worker process says why it went."""
 
     DRAINED = 0
-    RENEW = 3  # its code or settings are old: start another at once
+    RENEW = 3  # its code or settings are old, or it has served its time: another takes its place
 
 
 class ServiceWorker:
@@ -93,6 +97,10 @@ class ServiceWorker:
         self._interrupted = Reason.NONE
         self._deadline = 0
         self._watched: set[str] = set()
+        self._meter = Meter()
+        self._jobs = 0  # that it has begun
+        self._last_told = False  # that it is to be replaced
+        self._weigh_at = 0
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGUSR2, self._on_orphaned)
         self._surroundings = Surroundings(stacks)
@@ -101,6 +109,7 @@ class ServiceWorker:
         """Run jobs until told to stop, or until the supervisor is gone."""
         self._store = SqliteStore(self._orders.database, durable=False, create=False)
         self._reporter.tell("ready", version=__version__, python=sys.executable)
+        self._stand_by()
         self._wakeup = Wakeup(self._store.companions.doorbell)
         self._wakeup.watch(self._channel.fileno())
         self._worker = self._register()
@@ -122,6 +131,14 @@ class ServiceWorker:
                 idle = True
         return self._leave(ended)
 
+    def _stand_by(self) -> None:
+        """Wait, ready, while another one still holds the place."""
+        while self._slot.stop() is Stop.STANDBY and not self._orphaned:
+            select.select([self._channel], [], [])
+            self._channel.receive()
+            if self._channel.at_end:
+                self._orphaned = True
+
     def _register(self) -> int:
         parent = identity_of(self._orders.supervisor)
         while True:
@@ -138,7 +155,7 @@ class ServiceWorker:
         self._store.retire(self._worker, outcomes.stopped)
         self._wakeup.ring_next()
         self._reporter.flush()
-        renew = self._stale or self._slot.stop() is Stop.RENEW
+        renew = self._stale or self._has_served or self._slot.stop() is Stop.RENEW
         return ExitCode.RENEW if renew else ExitCode.DRAINED
 
     def limit_its_end(self) -> None:
@@ -146,7 +163,28 @@ class ServiceWorker:
         self._kill_timer.start(_END_WITHIN * _NANOSECONDS)
 
     def _stops(self) -> bool:
-        return self._stale or self._orphaned or self._slot.stop() is not Stop.NO
+        go = self._stale or self._orphaned or self._has_served
+        return go or self._slot.stop() is not Stop.NO
+
+    # Its own replacement
+
+    @property
+    def _has_served(self) -> bool:
+        return 0 < self._orders.max_jobs <= self._jobs
+
+    def _tell_wear(self) -> None:
+        """Say once that it is to be replaced soon, so that another is ready by then."""
+        most = self._orders.max_jobs
+        if self._last_told:
+            return
+        if most and self._jobs > most - max(1, most // _LAST_JOBS):
+            self._last_told = True
+            self._reporter.tell("worn", reason="max_jobs", jobs=self._jobs)
+        elif self._orders.max_memory and time.monotonic_ns() >= self._weigh_at:
+            self._weigh_at = time.monotonic_ns() + _WEIGHED_EACH
+            if resident("self") > self._orders.max_memory:
+                self._last_told = True
+                self._reporter.tell("worn", reason="max_memory", jobs=self._jobs)
 
     # The store
 
@@ -194,11 +232,16 @@ class ServiceWorker:
         start = self._output_end()
         told = self._reporter.started(claim)
         begun = self._begin(claim, start)
+        self._jobs += 1
+        self._tell_wear()
         outcome = self._attempt(claim)
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
         self._kill_timer.stop()
         self._end_children(claim)
+        cpu_time, peak = self._meter.stop()
+        peak = max(peak, self._slot.peak_memory_of(claim.execution))
+        outcome = outcome._replace(cpu_time=cpu_time, peak_memory=peak or None)
         self._put_back(claim)
         if len(sys.modules) != self._modules:  # functions import, too
             self._watch_code()
@@ -221,6 +264,7 @@ class ServiceWorker:
             self._kill_timer.start(
                 timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
             )
+        max_memory = self._memory_limit(claim)
         self._slot.write(
             Status(
                 Phase.RUNNING,
@@ -228,12 +272,16 @@ class ServiceWorker:
                 now,
                 self._deadline,
                 output_start,
+                max_memory,
+                self._meter.start(),
                 claim.uuid,
                 claim.name,
             )
         )
-        if claim.timeout is not None and claim.timeout < 2 * TICK * clock.MICROSECONDS:
-            self._reporter.tell("deadline_near")  # sooner than the supervisor's next look
+        if max_memory or (
+            claim.timeout is not None and claim.timeout < 2 * TICK * clock.MICROSECONDS
+        ):
+            self._reporter.tell("look_soon")  # sooner than the supervisor's next look
         return now
 
     def _attempt(self, claim: Claim) -> Outcome:
@@ -262,9 +310,16 @@ class ServiceWorker:
             return outcomes.stopped(claim)
         if self._interrupted is Reason.CANCELLATION:
             return outcomes.cancelled(claim)
+        if self._interrupted is Reason.MEMORY:
+            used, limit = self._slot.peak_memory_of(claim.execution), self._memory_limit(claim)
+            return outcomes.over_memory(claim, used, limit, self._take_stacks())
         if self._interrupted is Reason.DEADLINE or outcome is None:
             return outcomes.timed_out(claim, claim.timeout, self._take_stacks())
         return outcome
+
+    def _memory_limit(self, claim: Claim) -> int:
+        limits = (claim.max_memory or 0, self._orders.max_job_memory)
+        return min(filter(None, limits), default=0)
 
     def _take_stacks(self) -> str:
         """Read the stacks that were dumped for this job; the next one's must be its own."""

@@ -20,7 +20,9 @@ _PAGE = 4096
 _STOP_AT = 0
 _INTERRUPTION = struct.Struct("=qq")  # reason, execution it is meant for
 _INTERRUPTION_AT = 8
-_STATUS = struct.Struct("=qqqqqqH36sH256s")  # serial first
+_PEAK = struct.Struct("=qq")  # execution, bytes
+_PEAK_AT = 24
+_STATUS = struct.Struct("=qqqqqqqqH36sH256s")  # serial first
 _STATUS_AT = 64
 _SERIAL = struct.Struct("=q")
 _SERIAL_AT_END = _STATUS_AT + _STATUS.size
@@ -41,6 +43,7 @@ class Stop(IntEnum):
     NO = 0
     DRAIN = 1  # finish the job, claim no more, go
     RENEW = 2  # the same, because its code or settings are old
+    STANDBY = 3  # get ready, and wait for another word before the first claim
 
 
 class Reason(IntEnum):
@@ -50,6 +53,7 @@ class Reason(IntEnum):
     DEADLINE = 1
     SHUTDOWN = 2
     CANCELLATION = 3
+    MEMORY = 4
 
 
 class Status(NamedTuple):
@@ -60,6 +64,8 @@ class Status(NamedTuple):
     begun_at: int = 0
     deadline: int = 0  # 0: none
     output_start: int = 0
+    max_memory: int = 0  # bytes; 0: no limit
+    cpu_time: int = 0  # microseconds that the process had used before
     uuid: str = ""
     name: str = ""
 
@@ -93,6 +99,8 @@ class Slot:
             status.begun_at,
             status.deadline,
             status.output_start,
+            status.max_memory,
+            status.cpu_time,
             len(uuid),
             uuid,
             len(name),
@@ -109,26 +117,24 @@ class Slot:
         reason, meant = _INTERRUPTION.unpack_from(self._memory, _INTERRUPTION_AT)
         return Reason(reason) if meant == execution else Reason.NONE
 
+    def peak_memory_of(self, execution: int) -> int:
+        """Give the most memory that the supervisor saw this execution use; 0: it saw none."""
+        meant, peak = _PEAK.unpack_from(self._memory, _PEAK_AT)
+        return int(peak) if meant == execution else 0
+
     # The supervisor's side
 
     def read(self) -> Status | None:
         """Tell what is being done; None in the instant in which that changes."""
         (behind,) = _SERIAL.unpack_from(self._memory, _SERIAL_AT_END)
-        _, phase, execution, begun, deadline, output, uuid_length, uuid, name_length, name = (
-            _STATUS.unpack_from(self._memory, _STATUS_AT)
+        _, phase, *numbers, uuid_length, uuid, name_length, name = _STATUS.unpack_from(
+            self._memory, _STATUS_AT
         )
         (before,) = _SERIAL.unpack_from(self._memory, _STATUS_AT)
         if behind != before:
             return None
-        return Status(
-            Phase(phase),
-            execution,
-            begun,
-            deadline,
-            output,
-            uuid[:uuid_length].decode(errors="replace"),
-            name[:name_length].decode(errors="replace"),
-        )
+        texts = (uuid[:uuid_length], name[:name_length])
+        return Status(Phase(phase), *numbers, *(text.decode(errors="replace") for text in texts))
 
     def order_stop(self, stop: Stop) -> None:
         """Ask for a stop between jobs."""
@@ -137,6 +143,10 @@ class Slot:
     def order_interruption(self, execution: int, reason: Reason) -> None:
         """Say which execution the next SIGTERM is meant for, and why."""
         _INTERRUPTION.pack_into(self._memory, _INTERRUPTION_AT, reason, execution)
+
+    def note_peak_memory(self, execution: int, peak: int) -> None:
+        """Say how much memory, in bytes, this execution was seen to use at most."""
+        _PEAK.pack_into(self._memory, _PEAK_AT, execution, peak)
 
     def close(self) -> None:
         """Unmap the page and let go of its descriptor."""

@@ -34,6 +34,11 @@ def job_options(*, attempts: int) -> Callable[[Decorated], Decorated]:
             show_default=True,
             help="Seconds, or 5m, 2h, after which an attempt is stopped.",
         ),
+        click.option(
+            "--max-memory",
+            metavar="SIZE",
+            help="Memory, such as 512M, beyond which an attempt is stopped.",
+        ),
         click.option("--description", metavar="TEXT", default="", help="What it is for."),
         click.option(
             "--retry-delay",

@@ -191,6 +191,56 @@ def oblige(key: str) -> str:
     return "obliged"
 
 
+# Jobs that use much
+
+KEPT = []
+
+
+def hold_memory(key: str, mebibytes: int, seconds: float = 0) -> int:
+    """Take so much memory, for so long; the worker's pid."""
+    with noted(key):
+        taken = os.urandom(1 << 20) * mebibytes
+        time.sleep(seconds)
+    return os.getpid() if taken else 0
+
+
+def keep_memory(mebibytes: int) -> int:
+    """Take so much memory and never give it back; the worker's pid."""
+    KEPT.append(os.urandom(1 << 20) * mebibytes)
+    return os.getpid()
+
+
+def hold_memory_in_child(key: str, mebibytes: int) -> None:
+    """Let a child take so much memory, for long."""
+    with noted(key):
+        code = f"import time; taken = b'x' * ({mebibytes} << 20); time.sleep({LONG})"
+        child = subprocess.Popen([sys.executable, "-c", code])
+        note(key, "process", child.pid)
+        child.wait()
+
+
+def share_memory(mebibytes: int, children: int, seconds: float) -> None:
+    """Fork children that see the same memory."""
+    taken = os.urandom(1 << 20) * mebibytes
+    for _ in range(children):
+        if os.fork() == 0:
+            time.sleep(seconds if taken else 0)
+            os._exit(0)
+    for _ in range(children):
+        os.wait()
+
+
+def burn(seconds: float, *, in_child: bool = False) -> None:
+    """Use so much processor time."""
+    code = f"import time\nwhile time.process_time() < {seconds}: pass"
+    if in_child:
+        subprocess.run([sys.executable, "-c", code], check=True)
+    else:
+        until = time.process_time() + seconds
+        while time.process_time() < until:
+            pass
+
+
 # Jobs that die
 
 

@@ -157,16 +157,22 @@ def test_hangup_with_an_invalid_file(folder: Path) -> None:
 
 
 def test_changed_environment_reaches_jobs(folder: Path, oracle: Oracle) -> None:
-    """Workers are renewed for changed variables, between jobs, and the next jobs find them."""
+    """Workers are renewed for changed variables, between jobs, and the next jobs find them.
+
+    Who takes the place of a busy one waits until its job has ended: no more run than are wanted.
+    """
     with Service(folder, configuration=workers(1, 'environment = { COLOUR = "red" }\n')) as service:
         running = service.submit("jobs.wait", {"key": "x"})
         oracle.wait_begun("x")
         service.configure(workers(1, 'environment = { COLOUR = "blue" }\n'))
         service.wait_for("workers_renewed", seconds=FOLLOWED_WITHIN, reason="settings")
+        service.wait_ready(2)
         job = service.submit("jobs.variable", {"name": "COLOUR"})
+        assert [worker["state"] for worker in service.workers()] == ["finishing", "standby"]
+        assert service.queue.get_status(job)["status"] == "pending"
+        oracle.let_go("x")
         service.wait_status(job, "completed")
         assert service.queue.get_result(job) == "blue"
-        oracle.let_go("x")
         assert service.wait_status(running, "completed")["attempts"] == 1
 
 
@@ -177,6 +183,7 @@ def test_changed_grace_reaches_jobs(folder: Path, oracle: Oracle) -> None:
         service.wait_status(job, "timeout")
         service.configure(workers(1, "kill_grace = 5\n"))
         service.wait_for("workers_renewed", seconds=FOLLOWED_WITHIN, reason="settings")
+        service.wait_ready(3)  # the second came after the first job's end
         job = service.submit("jobs.clean_up", {"key": "after"}, timeout=0.3, max_attempts=1)
         service.wait_status(job, "timeout")
     assert oracle.runs("before")[0].events == []

@@ -24,7 +24,7 @@ LINKED = ("queue", "worker", "supervisor")
 FOLDERS = ("gigq", *LINKED, "tests", "examples")
 HEAVY = {"click", "msgspec", "psutil", "rich", "structlog", "watchdog"}
 # What supervisor and workers say to each other and nobody logs.
-PROTOCOL = {"ready", "registered", "files", "deadline_near", "stop"}
+PROTOCOL = {"ready", "registered", "files", "look_soon", "worn", "serve", "stop"}
 
 
 class Source(NamedTuple):

@@ -25,7 +25,8 @@ while not select.select([0], [], [], 0)[0]:
     for _ in range(500):
         number += 1
         text = str(number)
-        slot.write(Status(Phase.RUNNING, number, number, number, number, text, text * 20))
+        same = (number,) * 6
+        slot.write(Status(Phase.RUNNING, *same, text, text * 20))
     for _ in range(100):
         slot.write(Status())
 """
@@ -75,7 +76,9 @@ class TestStatus:
         """All fields come back as they were written, and overwrite the last."""
         for size in (1 << 62, 3):
             uuid = "12345678-1234-5678-1234-567812345678"
-            status = Status(phase, size, size + 1, size + 2, size + 3, uuid, "näme")
+            status = Status(
+                phase, size, size + 1, size + 2, size + 3, size + 4, size + 5, uuid, "näme"
+            )
             slot.write(status)
             assert slot.read() == status
         slot.write(Status())
@@ -119,7 +122,8 @@ class TestStatus:
                     idle += 1
                     continue
                 text = str(number)
-                whole = Status(Phase.RUNNING, number, number, number, number, text, text * 20)
+                same = (number,) * 6
+                whole = Status(Phase.RUNNING, *same, text, text * 20)
                 assert status == whole
                 seen.add(number)
             writer.stdin.close()

@@ -73,6 +73,9 @@ JOB: dict[str, Callable[[JobRow], Any]] = {
     "ended_at": lambda row: offset_text(ended_at(row)),
     "worker": lambda row: row.worker_name,
     "error": lambda row: row.error,
+    "max_memory": lambda row: row.max_memory,
+    "cpu_time": lambda row: seconds(row.cpu_time),
+    "peak_memory": lambda row: row.peak_memory,
 }
 
 
@@ -136,6 +139,8 @@ def _execution_document(row: ExecutionRow) -> dict[str, Any]:
         "traceback": row.traceback,
         "stacks": row.stacks,
         "output": output,
+        "cpu_time": seconds(row.cpu_time),
+        "peak_memory": row.peak_memory,
     }
 
 

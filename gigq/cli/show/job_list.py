@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gigq.cli.show.documents import ended_at
 from gigq.cli.show.style import look_of
 from gigq.cli.show.table import Cell, Column, print_table
-from gigq.cli.show.words import age, local_time, one_line, span
+from gigq.cli.show.words import age, local_time, memory, one_line, span
 from gigq.queue import clock
 from gigq.queue.states import HELD, PENDING, STATUS
 
@@ -32,6 +32,8 @@ _WIDE = (
     Column("Priority", right=True),
     *(Column(title) for title in ("Attempts", "Created", "Due", "Started", "Ended")),
     Column("Time", right=True),
+    Column("CPU", right=True),
+    Column("Memory", right=True),
     Column("Worker"),
     Column("Error"),
 )
@@ -100,6 +102,8 @@ def _all_of(row: JobRow, now: int) -> list[str | Cell]:
         local_time(row.started_at),
         local_time(ended_at(row)),
         span(run_time(row, now)),
+        span(row.cpu_time),
+        memory(row.peak_memory),
         one_line(row.worker_name or "-"),
         one_line(row.error or "-"),
     ]

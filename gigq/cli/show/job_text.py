@@ -13,9 +13,10 @@ from gigq.cli.show.documents import ended_at
 from gigq.cli.show.job_list import run_time
 from gigq.cli.show.style import look_of, out, paint
 from gigq.cli.show.table import Cell, Column, print_table
-from gigq.cli.show.words import local_time, one_line, printable, seconds, span
+from gigq.cli.show.words import local_time, memory, one_line, printable, seconds, span
 from gigq.queue import clock
 from gigq.queue.serialize import decode
+from gigq.queue.sizes import size_text
 from gigq.queue.states import PENDING, STATUS, State, Verdict
 from gigq.worker.command import MODULE, NAME
 
@@ -29,6 +30,8 @@ _EXECUTION_COLUMNS = (
     Column("Attempt", right=True),
     *(Column(title) for title in ("Status", "Started", "Completed")),
     Column("Time", right=True),
+    Column("CPU", right=True),
+    Column("Memory", right=True),
     Column("Worker", fixed=False),
     Column("Error", fixed=False),
 )
@@ -82,12 +85,22 @@ def _lines(
     yield "Started", local_time(row.started_at)
     yield "Completed", local_time(ended_at(row))
     yield "Time", span(run_time(row, clock.now()))
+    yield from _use(row)
     yield "Attempts", f"{row.attempts} / {row.max_attempts}"
     yield "Timeout", "none" if row.timeout is None else f"{seconds(row.timeout):g} s"
     if row.worker_name is not None:
         yield "Worker", one_line(row.worker_name)
     if row.error is not None:
         yield "Error", printable(row.error)
+
+
+def _use(row: JobRow) -> Iterator[tuple[str, str]]:
+    if row.cpu_time is not None:
+        yield "CPU", span(row.cpu_time)
+    if row.peak_memory is not None:
+        yield "Memory", f"{size_text(row.peak_memory)} at most"
+    if row.max_memory is not None:
+        yield "Memory limit", size_text(row.max_memory)
 
 
 def _what(row: JobRow) -> tuple[str, str]:
@@ -144,6 +157,8 @@ def print_executions(executions: list[ExecutionRow]) -> None:
                 local_time(each.started_at),
                 local_time(each.ended_at),
                 span((each.ended_at or now) - each.started_at),
+                span(each.cpu_time),
+                memory(each.peak_memory),
                 one_line(each.worker_name),
                 one_line(each.error or "-"),
             ]

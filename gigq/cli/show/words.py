@@ -7,6 +7,7 @@ import unicodedata
 from datetime import datetime
 
 from gigq.queue import clock
+from gigq.queue.sizes import size_text
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _AGES = ((2 * _DAY, _DAY, "d"), (2 * _HOUR, _HOUR, "h"), (2 * _MINUTE, _MINUTE, "m"))
@@ -58,6 +59,11 @@ def span(duration: int | None) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02d}m"
     return f"{whole // _DAY}d{whole % _DAY // _HOUR:02d}h"
+
+
+def memory(size: int | None) -> str:
+    """Say an amount of memory; - for what nobody saw."""
+    return "-" if size is None else size_text(size)
 
 
 def printable(text: str) -> str:
