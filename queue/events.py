@@ -1,7 +1,8 @@
 """The events that the service logs: each name once, with what it means and what it carries.
 
 Every event also has `timestamp` (UTC), `level`, `event`, `pid` and `version`. Those of a job carry
-`job_id`, `job_name`, `execution`, `attempt`, `max_attempts` and `worker`.
+`job_id`, `job_name`, `execution`, `attempt`, `max_attempts` and `worker`. Times are seconds, memory
+is bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Event(NamedTuple):
 
 
 JOB = ("job_id", "job_name", "execution", "attempt", "max_attempts", "worker")
-JOB_ENDED = (*JOB, "duration", "error")
+JOB_ENDED = (*JOB, "duration", "error", "cpu_time", "peak_memory")
 
 EVENTS = {
     "service_started": Event(

@@ -29,7 +29,17 @@ _MOST_LINES = 10_000
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _GLYPHS = {"warning": "!", "error": "✗"}
 _NOT_SHOWN = frozenset(
-    {"timestamp", "level", "event", "pid", "version", "execution", "max_attempts"}
+    {
+        "timestamp",
+        "level",
+        "event",
+        "pid",
+        "version",
+        "execution",
+        "max_attempts",
+        "cpu_time",
+        "peak_memory",
+    }
 )
 _SHORT_ID = 8  # characters of a uuid that tell jobs apart
 _LAST_WORDS = 2.0  # seconds to write out what is queued at the end

@@ -288,6 +288,8 @@ class Supervisor:
                 max_attempts=held.max_attempts,
                 worker=worker,
                 error=outcome.error or "it had not begun",
+                cpu_time=None if outcome.cpu_time is None else outcome.cpu_time / 1e6,
+                peak_memory=outcome.peak_memory,
             )
         if reclaimed:
             ring(self._companions.doorbell)

@@ -61,6 +61,8 @@ class Reporter:
             **_job(claim),
             duration=round(seconds, 6),
             error=outcome.error,
+            cpu_time=None if outcome.cpu_time is None else outcome.cpu_time / 1e6,
+            peak_memory=outcome.peak_memory,
             output=None if outcome.output is None else outcome.output[1:],
         )
 
