@@ -79,6 +79,7 @@ class Connection:
         self._patience = patience
         self._pid = os.getpid()
         self._checkpoint_above = CHECKPOINT_BYTES
+        self.waits = 0  # how often the write lock was not had at once
         self._gate: sqlite3.Connection | None = None
         self.synchronous = synchronous
         self._sqlite = self._open()
@@ -196,6 +197,7 @@ class Connection:
                 self._sqlite.execute("ROLLBACK")
 
     def _begin_patiently(self) -> None:
+        self.waits += 1
         give_up = time.monotonic() + self._patience
         while True:
             self._pause(give_up)

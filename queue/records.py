@@ -71,6 +71,7 @@ class Claim(NamedTuple):
     max_memory: int | None
     pass_parent_results: bool | None
     parents: int
+    ready_since: int = 0
 
 
 class Output(NamedTuple):
@@ -145,6 +146,15 @@ class Progress(NamedTuple):
     total: float | None
     text: str
     updated_at: int
+
+
+class Metric(NamedTuple):
+    """One figure of `gigq.queue.figures` as it stands."""
+
+    queue: str  # '': of the whole database
+    name: str
+    label: str
+    value: float
 
 
 class OpenExecution(NamedTuple):

@@ -198,9 +198,9 @@ ALTER TABLE job_spec ADD COLUMN max_memory INTEGER;  -- bytes, of the job with a
 
 -- What has happened so far, for monitoring: counters and the buckets of histograms.
 CREATE TABLE metric (
-  queue_id  INTEGER NOT NULL REFERENCES queue (id),
+  queue_id  INTEGER NOT NULL,              -- 0: of the whole database
   name      TEXT NOT NULL,
-  label     TEXT NOT NULL,                 -- an outcome, a bucket's upper bound, or ''
+  label     TEXT NOT NULL,                 -- an outcome, a bucket's upper bound, 'sum', or ''
   value     REAL NOT NULL,
   PRIMARY KEY (queue_id, name, label)
 ) STRICT, WITHOUT ROWID;

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
+from gigq.queue.figures import IDLE_EVERY
 from gigq.queue.records import Claim, Outcome, Output, Settled
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gigq.queue.connection import Connection
+    from gigq.queue.figures import Figures
 
 CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the write lock
 _DUE_AT_ONCE = 200
@@ -26,8 +28,9 @@ _STOPPED_FOR_GOOD = "stopped by shutdown"
 class Moves:
     """What one transaction does to jobs, at one time `now` (microseconds UTC)."""
 
-    def __init__(self, connection: Connection, now: int) -> None:
-        """Begin with nothing moved."""
+    def __init__(self, connection: Connection, now: int, figures: Figures) -> None:
+        """Begin with nothing moved; what is done is added to `figures`."""
+        self.figures = figures
         self._connection = connection
         self._now = now
         self._tally: dict[tuple[int, str], int] = {}
@@ -65,6 +68,8 @@ class Moves:
             self._go_on_telling()
             while len(claims) < claim and (taken := self._take(worker, output)):
                 claims.append(taken)
+            if not claims:
+                self.figures.every = IDLE_EVERY
         return Settled(claims, dropped, self._awakened)
 
     def _promote(self) -> None:
@@ -91,6 +96,8 @@ class Moves:
             raise StoreError(message)
         self._connection.run(sql.HOLD_JOB, (claim.execution, self._now, claim.job))
         self.moved(claim.queue_id, State.READY, State.RUNNING)
+        self.figures.claimed.append((claim.queue_id, self._now - claim.ready_since))
+        self.figures.begun[claim.execution] = self._now
         return claim
 
     # Ending
@@ -123,9 +130,17 @@ class Moves:
             ),
         )
         self.moved(outcome.queue_id, State.RUNNING, target)
+        lasted = self._now - self._started_at(outcome.execution)
+        self.figures.ended.append((outcome.queue_id, outcome.verdict, lasted, outcome.peak_memory))
         if target in FINAL:
             self.tell_children(outcome.job, target)
         return True
+
+    def _started_at(self, execution: int) -> int:
+        started_at = self.figures.begun.pop(execution, None)
+        if started_at is None:  # another store had claimed it, or an earlier try was rolled back
+            (started_at,) = self._connection.row(sql.STARTED_AT, (execution,))
+        return started_at
 
     def _as_wished(self, outcome: Outcome) -> Outcome:
         """Let an execution that somebody asked to end be cancelled, however it ended."""

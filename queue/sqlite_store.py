@@ -11,6 +11,7 @@ from gigq.queue import statements as sql
 from gigq.queue.companions import Companions
 from gigq.queue.connection import LOCK_PATIENCE, Connection, Synchronous
 from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, WorkflowError
+from gigq.queue.figures import AT_ONCE, Figures
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.records import (
@@ -20,6 +21,7 @@ from gigq.queue.records import (
     JobFilter,
     JobRow,
     Left,
+    Metric,
     NewJob,
     NewWorkflow,
     OpenExecution,
@@ -35,7 +37,7 @@ from gigq.queue.records import (
 )
 from gigq.queue.sqlite_moves import Moves
 from gigq.queue.sqlite_submit import Submission
-from gigq.queue.states import HELD, PENDING, UNSUCCESSFUL, State
+from gigq.queue.states import HELD, PENDING, RECLAIMED, UNSUCCESSFUL, State
 from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 500  # values in one statement
+_MOST_LEVELS = 1000  # of priority, in all queues, that are looked at for old jobs
+_MOST_HEADS = 100  # jobs of each
+_MOST_DUE = 1000
 
 
 class SqliteStore(Store):
@@ -67,6 +72,7 @@ class SqliteStore(Store):
         self.companions = Companions(self.path)
         self._synchronous: Synchronous = "FULL" if durable else "NORMAL"
         self._queues: dict[str, int] = {}
+        self._figures = Figures()
         if not create and not exists(self.path):
             message = f"there is no database {self.path}; submit a job to it first"
             raise EmptyDatabaseError(message)
@@ -86,10 +92,19 @@ class SqliteStore(Store):
 
     @contextmanager
     def _moves(self) -> Iterator[Moves]:
-        with self._connection:
-            moves = Moves(self._connection, clock.now())
-            yield moves
-            moves.count()
+        figures = self._figures
+        figures.begin()
+        try:
+            with self._connection:
+                moves = Moves(self._connection, clock.now(), figures)
+                yield moves
+                moves.count()
+                wrote = figures.write_in_time(self._connection)
+        except BaseException:
+            figures.roll_back()
+            raise
+        if wrote:
+            figures.written(self._connection)
 
     # What clients do
 
@@ -209,6 +224,10 @@ class SqliteStore(Store):
         with self._moves() as moves:
             judged = [(held, judge(held)) for held in self.claims_of(worker)]
             ended = [(held, outcome) for held, outcome in judged if moves.end(outcome)]
+            moves.figures.reclaimed += [
+                held.queue_id for held, outcome in ended if outcome.verdict in RECLAIMED
+            ]
+            moves.figures.every = AT_ONCE
             self._connection.run(sql.RETIRE, (clock.now(), worker))
         return ended
 
@@ -333,6 +352,23 @@ class SqliteStore(Store):
     def counts(self) -> dict[str, int]:
         """Count the jobs in each state."""
         return dict(self._connection.rows(sql.COUNTS))
+
+    # For monitoring
+
+    def queue_counts(self) -> list[tuple[str, str | None, int | None]]:
+        """Count the jobs of each queue in each state; a queue without any has None."""
+        return self._connection.rows(sql.QUEUE_COUNTS)
+
+    def metrics(self) -> list[Metric]:
+        """Give what has happened so far."""
+        return [Metric(*row) for row in self._connection.rows(sql.METRICS)]
+
+    def oldest_ready(self) -> dict[str, int]:
+        """Tell of each queue with jobs that could run since when the oldest of them waits."""
+        found = dict(self._connection.rows(sql.OLDEST_READY, (_MOST_LEVELS, _MOST_HEADS)))
+        for queue, since in self._connection.rows(sql.OLDEST_DUE, (clock.now(), _MOST_DUE)):
+            found[queue] = min(since, found.get(queue, since))
+        return found
 
     def close(self) -> None:
         """Let go of the database."""

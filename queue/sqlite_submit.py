@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue import statements as sql
 from gigq.queue.errors import DuplicateJobError, UnknownDependencyError
+from gigq.queue.figures import AT_ONCE
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State
 
 if TYPE_CHECKING:
@@ -43,11 +45,13 @@ class Submission:
         (last,) = self._connection.row(sql.LAST_JOB)
         rows: list[tuple[object, ...]] = []
         specs: list[tuple[object, ...]] = []
+        submitted: Counter[int] = Counter()  # by queue
         for key, job in enumerate(jobs, last + 1):
             queue = self._queue(job.queue)
             birth = self._birth(job, key) if job.parents else self._orphan(job)
             self._known[job.uuid] = (key, birth.state)
             self._moves.moved(queue, None, birth.state)
+            submitted[queue] += 1
             rows.append(
                 (
                     key,
@@ -88,6 +92,8 @@ class Submission:
                 )
             )
         self._insert(rows, specs)
+        self._moves.figures.submitted += submitted.items()
+        self._moves.figures.every = AT_ONCE  # a client may end without another transaction
 
     def _insert(self, rows: list[tuple[object, ...]], specs: list[tuple[object, ...]]) -> None:
         try:

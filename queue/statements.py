@@ -32,7 +32,7 @@ PICK = """
 SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attempts, j.queue_id,
        s.kind,
        s.function_module, s.function_name, s.script, s.import_root, s.directory, s.job_directory,
-       s.python, s.params, s.timeout, s.max_memory, s.pass_parent_results, s.parents
+       s.python, s.params, s.timeout, s.max_memory, s.pass_parent_results, s.parents, j.updated_at
   FROM (SELECT (SELECT id FROM job INDEXED BY job_ready
                  WHERE state = 'ready' AND queue_id = q.id
                  ORDER BY priority DESC, id LIMIT 1) AS id
@@ -78,6 +78,7 @@ UPDATE execution
        output_start = coalesce(?9, CASE WHEN ?1 = 'lost' THEN output_start END),
        output_end = ?10, cpu_time = ?11, peak_memory = ?12
  WHERE id = ?13"""
+STARTED_AT = "SELECT started_at FROM execution WHERE id = ?"
 ATTEMPTS = """
 SELECT j.attempts, j.max_attempts, s.retry_delay
   FROM job j JOIN job_spec s ON s.job_id = j.id WHERE j.id = ?"""
@@ -243,6 +244,39 @@ COUNT = """
 INSERT INTO tally (queue_id, state, jobs) VALUES (?, ?, ?)
 ON CONFLICT (queue_id, state) DO UPDATE SET jobs = jobs + excluded.jobs"""
 COUNTS = "SELECT state, sum(jobs) FROM tally GROUP BY state"
+QUEUE_COUNTS = """
+SELECT q.name, t.state, t.jobs FROM queue q LEFT JOIN tally t ON t.queue_id = q.id
+ ORDER BY q.name"""
+ADD_TO_METRIC = """
+INSERT INTO metric (queue_id, name, label, value) VALUES (?, ?, ?, ?)
+ON CONFLICT (queue_id, name, label) DO UPDATE SET value = value + excluded.value"""
+METRICS = """
+SELECT coalesce(q.name, ''), m.name, m.label, m.value
+  FROM metric m LEFT JOIN queue q ON q.id = m.queue_id"""
+# Since when the oldest ready job of each queue waits, without a look at all of them: of each
+# priority, the lowest first, only the next jobs are looked at. They need not be the oldest where
+# many of them were tried again; who is next is claimed next, so that is soon over.
+OLDEST_READY = """
+WITH RECURSIVE level (queue_id, priority) AS (
+  SELECT q.id, (SELECT j.priority FROM job j INDEXED BY job_ready
+                 WHERE j.state = 'ready' AND j.queue_id = q.id ORDER BY j.priority LIMIT 1)
+    FROM queue q WHERE q.paused = 0
+   UNION ALL
+  SELECT l.queue_id, (SELECT j.priority FROM job j INDEXED BY job_ready
+                       WHERE j.state = 'ready' AND j.queue_id = l.queue_id
+                         AND j.priority > l.priority ORDER BY j.priority LIMIT 1)
+    FROM level l WHERE l.priority IS NOT NULL LIMIT ?1)
+SELECT q.name, min((SELECT min(head.updated_at) FROM (
+         SELECT j.updated_at FROM job j INDEXED BY job_ready
+          WHERE j.state = 'ready' AND j.queue_id = l.queue_id AND j.priority = l.priority
+          ORDER BY j.id LIMIT ?2) head))
+  FROM level l JOIN queue q ON q.id = l.queue_id WHERE l.priority IS NOT NULL GROUP BY q.id"""
+# Due, and not yet made ready, for no worker came by.
+OLDEST_DUE = """
+SELECT q.name, min(late.due_at) FROM (
+  SELECT queue_id, due_at FROM job INDEXED BY job_scheduled
+   WHERE state = 'scheduled' AND due_at <= ?1 ORDER BY due_at LIMIT ?2) late
+  JOIN queue q ON q.id = late.queue_id WHERE q.paused = 0 GROUP BY q.id"""
 
 # Looks
 

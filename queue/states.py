@@ -68,6 +68,9 @@ class Verdict(StrEnum):
     RELEASED = "released"  # claimed and never begun
 
 
+RECLAIMED = frozenset({Verdict.LOST, Verdict.RELEASED})  # the verdicts on what a dead worker held
+
+
 class Transition(NamedTuple):
     """One legal move of a job."""
 

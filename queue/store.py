@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         JobFilter,
         JobRow,
         Left,
+        Metric,
         NewJob,
         NewWorkflow,
         OpenExecution,
@@ -229,6 +230,24 @@ class Store(ABC):
     @abstractmethod
     def counts(self) -> dict[str, int]:
         """Count the jobs in each state."""
+
+    @abstractmethod
+    def queue_counts(self) -> list[tuple[str, str | None, int | None]]:
+        """Count the jobs of each queue in each state; a queue without any has None."""
+
+    @abstractmethod
+    def metrics(self) -> list[Metric]:
+        """Give what has happened so far, as `gigq.queue.figures` counts it.
+
+        What a process has done in the last moments may be missing.
+        """
+
+    @abstractmethod
+    def oldest_ready(self) -> dict[str, int]:
+        """Tell of each queue with jobs that could run since when the oldest of them waits.
+
+        Jobs that are not due count as little as those of a queue that is paused.
+        """
 
     @abstractmethod
     def claims_of(self, worker: int) -> list[OpenExecution]:
