@@ -98,6 +98,12 @@ EVENTS = {
     "store_waiting": Event(
         "the database cannot be used now; it is tried again", "warning", ("error",)
     ),
+    "http_listening": Event("health and metrics are answered there", fields=("address",)),
+    "http_failed": Event(
+        "the process for health and metrics could not listen, or died; it is tried again later",
+        "warning",
+        ("address", "status", "error", "next_try"),
+    ),
     "watch_failed": Event(
         "files cannot be watched for changes; they are looked at each 30 s", "warning", ("error",)
     ),

@@ -110,10 +110,15 @@ class Figures:
         return sums
 
 
+def label(bound: float) -> str:
+    """Give the label of the bucket with this upper bound."""
+    return f"{bound:.12g}"
+
+
 def _observe(sums: _Sums, name: str, values: Iterable[tuple[int, int]], unit: int) -> None:
     """Add values (queue, in so many parts of the unit) to the buckets and the sum."""
     bounds = BUCKETS[name]
-    labels = [f"{bound:.12g}" for bound in (*bounds, float("inf"))]
+    labels = [label(bound) for bound in (*bounds, float("inf"))]
     for queue, parts in values:
         value = max(0, parts) / unit  # the wall clock may have been set back
         sums[queue, name, labels[bisect_left(bounds, value)]] += 1

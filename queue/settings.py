@@ -55,6 +55,14 @@ Level = Annotated[
     Meta(description='"debug", "info", "warning" or "error"'),
 ]
 Format = Annotated[Literal["json", "text", "auto"], Meta(description='"json", "text" or "auto"')]
+Listen = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:|[^\0]*/[^\0]*|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):"
+        r"(?:[0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))\Z",
+        description="HOST:PORT, the path of a socket with a / in it, or an empty string",
+    ),
+]
 FilePaths = Annotated[tuple[FilePath, ...], Meta(description="a list of paths")]
 
 _SHOWN = 60  # characters of a wrong value that a message repeats
@@ -98,6 +106,12 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     format: Format = "auto"
 
 
+class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where health and metrics are answered."""
+
+    listen: Listen = ""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything gigqd can be told; the defaults serve a single project's folder."""
 
@@ -106,6 +120,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shutdown: ShutdownSettings = msgspec.field(default_factory=ShutdownSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
+    http: HttpSettings = msgspec.field(default_factory=HttpSettings)
 
     def worker_count(self) -> int:
         """Give the number of workers; "auto" is one for each core this process may use."""
@@ -226,7 +241,7 @@ def _value_problems(value: object, wanted: object, key: Key) -> Iterator[tuple[K
         else:
             wrong = next(name for name, text in value.items() if not _fits({name: text}, wanted))
             yield (*key, wrong), "expected a name without = and a string as its value"
-    elif wanted in (FilePath, MaybePath, FilePaths):
+    elif wanted in (FilePath, MaybePath, FilePaths, Listen):
         for path in value if isinstance(value, list) else [str(value)]:
             if not _has_home(path):
                 yield key, f"no home folder is known for {_shown(path)}"
@@ -268,7 +283,7 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
     def absolute(path: str) -> str:
         return str(folder / Path(path).expanduser()) if path else ""
 
-    workers = settings.workers
+    workers, listen = settings.workers, settings.http.listen
     return msgspec.structs.replace(
         settings,
         database=absolute(settings.database),
@@ -279,6 +294,7 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
             directory=absolute(workers.directory),
             environment_file=absolute(workers.environment_file),
         ),
+        http=HttpSettings(listen=absolute(listen) if "/" in listen else listen),
     )
 
 

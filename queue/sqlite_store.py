@@ -355,6 +355,12 @@ class SqliteStore(Store):
 
     # For monitoring
 
+    def try_write(self) -> None:
+        """Write, but change nothing. Raises StoreError where that cannot be done."""
+        with self._connection:
+            # The lock alone would be given for a file that may only be read, too.
+            self._connection.run(sql.TRY_WRITE)
+
     def queue_counts(self) -> list[tuple[str, str | None, int | None]]:
         """Count the jobs of each queue in each state; a queue without any has None."""
         return self._connection.rows(sql.QUEUE_COUNTS)

@@ -238,6 +238,10 @@ ON CONFLICT (execution_id) DO UPDATE SET
   updated_at = excluded.updated_at"""
 PROGRESS = "SELECT done, total, text, updated_at FROM progress WHERE execution_id = ?"
 
+# Monitoring
+
+TRY_WRITE = "UPDATE high_water SET last_job = last_job WHERE 0"
+
 # Counters
 
 COUNT = """

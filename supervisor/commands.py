@@ -41,8 +41,9 @@ class Commands:
 
     def handle(self, order: str, fields: dict[str, Any]) -> dict[str, Any] | Pending:
         """Do what is asked. Raises GigqError for what cannot be done."""
-        orders = {
+        orders: dict[str, Callable[[dict[str, Any]], dict[str, Any] | Pending]] = {
             "status": self._status,
+            "health": self._health,
             "reload": self._do_reload,
             "scale": self._scale,
             "drain": self._drain,
@@ -72,6 +73,17 @@ class Commands:
             }
 
         return Pending(done)
+
+    def _health(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Tell at once, from memory, what health checks and metrics are made of."""
+        return {
+            **self._facts(),
+            "wanted": self._pool.wanted,
+            "paused": self._pool.paused,
+            "trouble": self._pool.start_trouble,
+            "workers": self._pool.describe(),
+            "restarts": dict(self._pool.restarts),
+        }
 
     def _note_counts(self, counts: dict[str, int]) -> None:
         self._counts = dict.fromkeys((status.value for status in JobStatus), 0)

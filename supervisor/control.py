@@ -105,12 +105,13 @@ class ControlServer:
             self._path.unlink()
 
 
-def ask(path: Path, order: str, **fields: object) -> Answer:
-    """Give an order to the service at `path` and wait for its effect.
+def ask(path: Path, order: str, *, patience: float | None = None, **fields: object) -> Answer:
+    """Give an order to the service at `path` and wait for its effect, at most `patience` seconds.
 
     Raises GigqError: nobody answers, or the answer is a refusal.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        peer.settimeout(patience)
         try:
             with _short(path) as name:
                 peer.connect(name)
@@ -118,6 +119,9 @@ def ask(path: Path, order: str, **fields: object) -> Answer:
             answer: Answer = json.loads(_read_line(peer) or "{}")
         except PermissionError:
             message = "only the service's user and root may give it orders; try with sudo"
+            raise GigqError(message) from None
+        except TimeoutError:
+            message = f"the service at {path} has not answered for {patience:g} s"
             raise GigqError(message) from None
         except (OSError, ValueError):
             message = f"no service answers at {path}; is it running? gigqd status tells"

@@ -12,6 +12,7 @@ import secrets
 import socket
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -50,6 +51,7 @@ class Pool:
         """
         self.has_spawned = False
         self.paused = False
+        self.restarts: Counter[str] = Counter()  # by reason
         self.start_trouble: str | None = None  # why the last start failed, until one succeeds
         self.children: list[Child] = []
         self.out_of_memory = OutOfMemoryWatch()
@@ -256,17 +258,22 @@ class Pool:
         self.children.remove(child)
         told = {"worker": child.name, "worker_pid": child.pid, "status": child.exit_status}
         if child.killed_for is not Reason.NONE:
+            if child.killed_for is not Reason.SHUTDOWN:
+                self.restarts[child.killed_for.name.lower()] += 1
             self._log.event("worker_killed", **told, reason=child.killed_for.name.lower())
         elif not was_ready and child.stop is Stop.NO:
             self._failed(child.number, child.pid, child.exit_status, child.last_words())
         elif child.exit_status == 0 or child.renews:
+            self.restarts["renewed"] += child.renews
             self._log.event("worker_exited", **told)
         else:
+            self.restarts["lost"] += 1
             error = child.last_words() if child.exit_status and child.exit_status > 0 else None
             self._log.event("worker_lost", **told, error=error)
 
     def _failed(self, number: int, pid: int | None, status: int | None, error: str) -> None:
         self.start_trouble = error
+        self.restarts["start_failed"] += 1
         failures = self._failed_starts[number] = self._failed_starts.get(number, 0) + 1
         delay = restart_delay(failures)
         self._not_before[number] = time.monotonic_ns() + int(delay * _SECOND)

@@ -29,6 +29,7 @@ from gigq.supervisor.commands import Commands
 from gigq.supervisor.control import ControlServer
 from gigq.supervisor.followed_files import FollowedFiles
 from gigq.supervisor.housekeeping import Housekeeping
+from gigq.supervisor.http_process import HttpProcess
 from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
 from gigq.supervisor.store_thread import StoreThread
@@ -99,14 +100,23 @@ class Supervisor:
         self._surveying = False
         self._control: ControlServer | None = None
         self._housekeeping: Housekeeping | None = None
+        self._http: HttpProcess | None = None
+        self._last_reload_successful = True
         self._started_at = clock.now()
 
     def listen(self) -> None:
-        """Take orders through the control socket, and keep house; for who holds the lock."""
+        """Take orders, keep house, and answer HTTP if that is wanted; for who holds the lock."""
         commands = Commands(self._pool, self._store, self._reload, self._facts)
         self._control = ControlServer(self._companions.control, commands.handle)
         self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.accept)
         self._housekeeping = Housekeeping(self._store, self._log, self._settings.retention)
+        self._http = HttpProcess(
+            self._settings.http.listen,
+            self._settings.database,
+            self._companions,
+            self._log,
+            self._selector,
+        )
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -116,6 +126,7 @@ class Supervisor:
             "configuration": None if self._configuration is None else str(self._configuration),
             "started_at": clock.offset_text(self._started_at),
             "state": "running" if self._draining_until is None else "draining",
+            "last_reload_successful": self._last_reload_successful,
         }
 
     def run(self) -> None:
@@ -147,6 +158,8 @@ class Supervisor:
         self._sweep()
         if self._control is not None:
             self._control.advance()
+        if self._http is not None:
+            self._http.advance()
         self._follow_files()
         self._stream_output()
         self._survey()
@@ -164,6 +177,8 @@ class Supervisor:
             due = min(due, now + int(_AWAITED * _SECOND))
         if self._housekeeping is not None and self._serves():
             due = min(due, self._housekeeping.next_look())
+        if self._http is not None:
+            due = min(due, self._http.next_look())
         return max(0, due - now) / _SECOND
 
     # The process
@@ -258,6 +273,8 @@ class Supervisor:
         """Tell a worker, and what no worker has started, from what a dead worker left."""
         alive = (c.pid for c in self._pool.children if c.state is not ChildState.EXITED)
         if pid in alive or pid in self._not_ours:
+            return True
+        if self._http is not None and pid == self._http.pid:
             return True
         # The first process of a container inherits from everybody in it.
         return os.getpid() == 1 and tree_name(pid) is None
@@ -361,14 +378,18 @@ class Supervisor:
             settings.worker_environment()
             _check_interpreter(settings, self._configuration)
         except SettingsError as error:
+            self._last_reload_successful = False
             self._log.event("configuration_refused", error=str(error))
             raise
+        self._last_reload_successful = True
         self._log.event("configuration_reloaded", configuration=self._configuration)
         self._settings = self._with_own_database(settings)
         self._log.configure(settings.log.level, settings.log.format)
         self._pool.use(self._settings)
         if self._housekeeping is not None:
             self._housekeeping.use(self._settings.retention)
+        if self._http is not None:
+            self._http.use(self._settings.http.listen)
 
     def _with_own_database(self, settings: Settings) -> Settings:
         """Keep the database that is served: another one takes another start."""
@@ -411,6 +432,8 @@ class Supervisor:
 
     def _finish(self) -> None:
         """Let the database take what is left, and say goodbye."""
+        if self._http is not None:
+            self._http.close()
         if self._control is not None:
             self._control.close()
         self._store.close(_LAST_RECORDS)

@@ -45,7 +45,7 @@ _NO_SAMPLE = Sample(0, 0)
 START_UP_LIMIT = 60 * _SECOND
 
 # What systemd tells the supervisor is not for its workers.
-_NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID")
+NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID")
 
 
 class ChildState(Enum):
@@ -101,7 +101,7 @@ class Child:
         self._gauge = TreeGauge(self.pid)
 
     def _spawn(self, python: str, environment: Mapping[str, str]) -> None:
-        inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+        inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
         with ExitStack() as mine, ExitStack() as meanwhile:
             self.slot = Slot()
             if self.is_standby:

@@ -36,6 +36,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "why": Entry("looking", "why", "Say why a job is where it is, and what to do about it."),
         "logs": Entry("output", "logs", "Print what a job printed."),
         "workflow": Entry("workflows", "workflow", "Show workflows."),
+        "metrics": Entry("measuring", "metrics", "Print metrics in the text form of Prometheus."),
     },
     "Wait": {
         "wait": Entry("waiting", "wait", "Wait until jobs have ended."),

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from docs.page import ROOT, SHELLS, Block, anchors, blocks, links, pages
 from docs.terminal import Terminal
 
@@ -85,6 +86,8 @@ def run(block: Block, terminal: Terminal) -> None:
         terminal.python(block.where, block.code, prompt=True)
     elif block.language in SHELLS:
         run_commands(block, terminal)
+    elif block.language == "yaml":
+        yaml.safe_load(block.code)
     elif block.language == "json":
         parse(block.code)
     elif block.language == "mermaid":

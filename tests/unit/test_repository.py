@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 LINKED = ("queue", "worker", "supervisor")
 FOLDERS = ("gigq", *LINKED, "tests", "examples")
-HEAVY = {"click", "msgspec", "psutil", "rich", "structlog", "watchdog"}
+HEAVY = {"click", "msgspec", "prometheus_client", "psutil", "rich", "structlog", "watchdog"}
 # What supervisor and workers say to each other and nobody logs.
 PROTOCOL = {"ready", "registered", "files", "look_soon", "worn", "serve", "stop"}
 
