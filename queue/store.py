@@ -232,6 +232,10 @@ class Store(ABC):
         """Count the jobs in each state."""
 
     @abstractmethod
+    def try_write(self) -> None:
+        """Write, but change nothing. Raises StoreError where that cannot be done."""
+
+    @abstractmethod
     def queue_counts(self) -> list[tuple[str, str | None, int | None]]:
         """Count the jobs of each queue in each state; a queue without any has None."""
 
