@@ -96,8 +96,11 @@ METRICS = {
     ),
 }
 
-WORKER_STATES = ("starting", "idle", "running", "settling", "finishing", "waiting")
-RESTARTS = ("lost", "start_failed", "deadline", "cancellation", "renewed")
+WORKER_STATES = (
+    *("starting", "standby", "idle", "running", "settling", "finishing"),
+    "waiting",  # for its next start
+)
+RESTARTS = ("lost", "start_failed", "deadline", "cancellation", "memory", "renewed")
 _OUTCOMES = tuple(verdict.value for verdict in Verdict if verdict is not Verdict.RELEASED)
 _HISTOGRAMS = {
     "gigq_job_wait_seconds": figures.WAIT,

@@ -29,7 +29,7 @@ SERVICE = {
         {"number": 1, "state": "idle", "memory": 1 << 24},
         {"number": 2, "state": "waiting", "failed_starts": 1, "next_try": 1.0},
     ],
-    "restarts": {"lost": 2, "memory": 1},
+    "restarts": {"lost": 2, "other": 1},
     "last_reload_successful": True,
 }
 
