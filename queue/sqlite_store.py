@@ -193,7 +193,7 @@ class SqliteStore(Store):
         self._connection.set_synchronous("FULL")
         try:
             with self._connection:
-                self._connection.run(sql.TOUCH_EXECUTION, (execution,))
+                self._connection.run(sql.BEGIN_EXECUTION, (clock.now(), execution))
         finally:
             self._connection.set_synchronous(self._synchronous)
 

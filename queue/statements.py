@@ -47,7 +47,8 @@ HOLD_JOB = """
 UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
                due_at = NULL, cause = NULL, updated_at = ?
  WHERE id = ? AND state = 'ready'"""
-TOUCH_EXECUTION = "UPDATE execution SET started_at = started_at WHERE id = ?"
+# Another value for certain: an update that changes nothing writes no page, and waits for no disk.
+BEGIN_EXECUTION = "UPDATE execution SET started_at = max(started_at + 1, ?) WHERE id = ?"
 NEXT_DUE = "SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled'"
 PROMOTE = """
 UPDATE job SET state = 'ready', updated_at = ?1

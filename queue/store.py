@@ -113,7 +113,10 @@ class Store(ABC):
 
     @abstractmethod
     def begin(self, execution: int) -> None:
-        """Make sure that no power loss forgets this claim; before a job that may run only once."""
+        """Note that it begins now, and make sure that no power loss forgets this claim.
+
+        To be called before a job that may run only once.
+        """
 
     @abstractmethod
     def parent_results(self, job: int) -> dict[str, str | None]:

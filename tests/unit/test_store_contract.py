@@ -1263,13 +1263,17 @@ class TestWorkers:
         bench.store.retire(bench.worker, lambda held: outcome(held, Verdict.LOST))
         assert bench.states(parent, child) == ["failed", "cancelled"]
 
-    def test_begin_changes_nothing(self, bench: Bench) -> None:
-        """To begin a claim moves no job and ends no claim."""
+    def test_begin_moves_nothing(self, bench: Bench) -> None:
+        """To begin a claim moves no job and ends no claim; it says when that was."""
         uuid = bench.submit(max_attempts=1)
         claim = bench.take(uuid)
         before = bench.row(uuid)
         bench.store.begin(claim.execution)
-        assert bench.row(uuid) == before
+        begun = bench.row(uuid)
+        assert begun.started_at is not None
+        assert before.started_at is not None
+        assert begun.started_at > before.started_at
+        assert begun == before._replace(started_at=begun.started_at)
         assert not bench.settle(claim).dropped
 
     def test_progress(self, bench: Bench) -> None:
@@ -1559,11 +1563,11 @@ class TestSqlite:
         assert self.synchronous(bench.store) == 1
         statements.clear()
         bench.store.begin(claim.execution)
-        seen = [text.split("WHERE")[0].strip() for text in statements]
+        seen = [text.split("SET")[0].strip() for text in statements]
         assert seen == [
             "PRAGMA synchronous = FULL",
             "BEGIN IMMEDIATE",
-            "UPDATE execution SET started_at = started_at",
+            "UPDATE execution",
             "COMMIT",
             "PRAGMA synchronous = NORMAL",
         ]
