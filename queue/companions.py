@@ -45,40 +45,43 @@ class Companions:
         Raises OSError when the database's own folder cannot be written.
         """
         mode = stat.S_IMODE(os.stat(self._database).st_mode)  # noqa: PTH116
-        folder_mode = mode | (mode & 0o444) >> _READ_TO_SEARCH
+        folder_mode = mode | (mode & 0o444) >> _READ_TO_SEARCH | 0o700
         for folder in (self.folder, self.output):
-            if _make(folder, folder_mode):
-                self._hand_over(folder)
+            with suppress(FileExistsError):
+                folder.mkdir()
+                self._adapt(folder, folder_mode, os.O_RDONLY | os.O_DIRECTORY)
         with suppress(FileExistsError):
             os.mkfifo(self.doorbell)
-            with suppress(PermissionError):
-                self.doorbell.chmod(mode | 0o600)
-            self._hand_over(self.doorbell)
+            self._adapt(self.doorbell, mode | 0o600, os.O_RDONLY | os.O_NONBLOCK)
 
-    def _hand_over(self, path: Path | int) -> None:
-        """Give what root made to the database's owner, whose service has to use it."""
-        if os.geteuid() == 0:
+    def _adapt(self, path: Path, mode: int, flags: int) -> None:
+        """Give what was just made its permissions and owner; a link in its place is not followed.
+
+        The folder may belong to others, who must not have root give them what is not theirs.
+        """
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._adapt_open(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+    def _adapt_open(self, descriptor: int, mode: int) -> None:
+        status = os.fstat(descriptor)
+        if os.geteuid() == 0 and status.st_uid == 0:
             owner = os.stat(self._database)  # noqa: PTH116
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        # A folder's setgid bit is inherited, and lost to a chmod that does not name it. A sandbox
+        # may refuse every chmod that does (RestrictSUIDSGID=), so none is made without need.
+        wanted = mode | status.st_mode & stat.S_ISGID
+        if stat.S_IMODE(status.st_mode) != wanted:
+            with suppress(PermissionError):
+                os.fchmod(descriptor, wanted)
 
     def open_lock(self, path: Path) -> int:
         """Open a lock file for flock, creating it if need be; the caller closes it."""
         mode = stat.S_IMODE(os.stat(self._database).st_mode)  # noqa: PTH116
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
-        with suppress(PermissionError):
-            os.fchmod(descriptor, mode)
-        self._hand_over(descriptor)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, mode)
+        if os.fstat(descriptor).st_nlink == 1:  # else somebody has linked another file there
+            self._adapt_open(descriptor, mode)
         return descriptor
-
-
-def _make(folder: Path, mode: int) -> bool:
-    """Make a folder; False where it was there."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return False
-    # A chmod that names no setgid bit keeps a folder's inherited one only if it is given again.
-    inherited = stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID
-    with suppress(PermissionError):
-        folder.chmod(mode | 0o700 | inherited)
-    return True

@@ -26,6 +26,7 @@ from gigq.queue.errors import (
     StoreError,
     StoreUnusableError,
 )
+from gigq.queue.new_database import create_for_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -85,6 +86,7 @@ class Connection:
         self._sqlite = self._open()
 
     def _open(self) -> sqlite3.Connection:
+        create_for_group(self._path)
         connection = _connect(self._path)
         try:
             for setting in (

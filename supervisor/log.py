@@ -1,4 +1,7 @@
-"""The service's log: structured events, as JSON lines or as text, written by a thread of its own.
+"""The service's log: structured events, written by a thread of its own.
+
+They are entries of the journal where systemd has connected standard output to it, else JSON lines,
+or text.
 
 A full pipe or a stopped terminal holds up whoever writes to it; the supervisor must not be held up
 when a deadline comes. Lines that find the thread too far behind are counted and dropped.
@@ -11,7 +14,7 @@ import queue
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 # structlog's console renderer would import rich, which this process does not use: a tenth of a
 # second at every start.
@@ -20,6 +23,7 @@ sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 import structlog  # noqa: E402
 
 from gigq.queue.events import EVENTS  # noqa: E402
+from gigq.supervisor.journal import Journal, entry_of, journal_is_output  # noqa: E402
 from gigq.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
@@ -45,16 +49,24 @@ _SHORT_ID = 8  # characters of a uuid that tell jobs apart
 _LAST_WORDS = 2.0  # seconds to write out what is queued at the end
 
 
-class _Writer:
-    """A thread that writes lines to standard output."""
+class _Line(NamedTuple):
+    """What is written of one event."""
 
-    def __init__(self) -> None:
-        self._lines: queue.Queue[str | None] = queue.Queue(_MOST_LINES)
+    text: str  # for standard output
+    entry: bytes = b""  # for the journal, if it goes there
+
+
+class _Writer:
+    """A thread that writes lines to standard output, or entries to the journal."""
+
+    def __init__(self, journal: Journal | None) -> None:
+        self._journal = journal
+        self._lines: queue.Queue[_Line | None] = queue.Queue(_MOST_LINES)
         self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
-    def put(self, line: str) -> None:
+    def put(self, line: _Line) -> None:
         try:
             self._lines.put_nowait(line)
         except queue.Full:
@@ -62,15 +74,22 @@ class _Writer:
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            try:
-                sys.stdout.write(line + "\n")
+            with suppress(OSError):  # nobody reads any more; the service goes on
+                if not self._enters(line.entry):
+                    sys.stdout.write(line.text + "\n")
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
                     sys.stdout.write(f"({dropped} lines were dropped: the reader is too slow)\n")
                 if self._lines.empty():
                     sys.stdout.flush()
-            except OSError:
-                pass  # nobody reads any more; the service goes on
+
+    def _enters(self, entry: bytes) -> bool:
+        """Send it to the journal; False where it is to be written as a line."""
+        if self._journal is not None and entry:
+            with suppress(OSError):
+                self._journal.send(entry)
+                return True
+        return False
 
     def close(self) -> None:
         with suppress(queue.Full):
@@ -79,6 +98,8 @@ class _Writer:
         if self._thread.is_alive() or _is_broken(sys.stdout):
             # Nobody reads: Python must not try once more to flush at its exit, and wait or fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        elif self._journal is not None:
+            self._journal.close()
 
 
 def _is_broken(stream: TextIO) -> bool:
@@ -93,18 +114,20 @@ class Log:
     """Where events go. `level` and `format` may be changed while it is open."""
 
     def __init__(self, level: str, form: str) -> None:
-        """Open it; `form` is json, text, or auto: text on a terminal."""
-        self._writer = _Writer()
+        """Open it; `form` is json, text, or auto: what suits where standard output leads to."""
+        self._journal = _find_journal()
+        self._writer = _Writer(self._journal)
         self.configure(level, form)
 
     def configure(self, level: str, form: str) -> None:
         """Choose what is logged and how."""
         as_text = form == "text" or (form == "auto" and sys.stdout.isatty())
+        as_entry = form == "auto" and self._journal is not None
         self._least = _LEVELS[level]
         processors: list[Any] = [
             structlog.processors.TimeStamper(fmt="iso", utc=not as_text),
             _with_process,
-            _as_text if as_text else _as_json,
+            _as_entry if as_entry else _as_text if as_text else _as_json,
         ]
         self._log = structlog.BoundLogger(_Sink(self._writer), processors, {})
 
@@ -119,14 +142,32 @@ class Log:
         self._writer.close()
 
 
+def _find_journal() -> Journal | None:
+    if journal_is_output():
+        with suppress(OSError):
+            return Journal()
+    return None
+
+
 class _Sink:
     """What structlog calls a logger: the last step of an event."""
 
     def __init__(self, writer: _Writer) -> None:
-        self.info = writer.put
+        self._put = writer.put
+
+    def info(self, text: str, entry: bytes = b"") -> None:
+        self._put(_Line(text, entry))
 
 
 _as_json = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+
+
+def _as_entry(
+    _: object, __: str, fields: MutableMapping[str, Any]
+) -> tuple[tuple[str, bytes], Any]:
+    """Give both: the line is for the case that the journal goes away."""
+    message = _message(fields)
+    return (message, entry_of(fields, message)), {}
 
 
 def _with_process(_: object, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -143,12 +184,21 @@ def _with_process(_: object, __: str, fields: MutableMapping[str, Any]) -> Mutab
 def _as_text(_: object, __: str, fields: MutableMapping[str, Any]) -> str:
     clock = fields["timestamp"][11:19]
     if fields["event"] == "job_output":
-        return f"{clock}   {fields['job_name']} | {fields['line']}"
+        return f"{clock}   {_message(fields)}"
     glyph = _GLYPHS.get(fields["level"], " ")
+    return f"{clock} {glyph} {fields['event']:<20} {_told(fields)}"
+
+
+def _message(fields: MutableMapping[str, Any]) -> str:
+    if fields["event"] == "job_output":
+        return f"{fields['job_name']} | {fields['line']}"
+    return f"{fields['event']} {_told(fields)}".rstrip()
+
+
+def _told(fields: MutableMapping[str, Any]) -> str:
     shown = dict(_shown(fields))
     name = shown.pop("job_name", "")
-    told = " ".join([name] * bool(name) + [f"{key}={_word(value)}" for key, value in shown.items()])
-    return f"{clock} {glyph} {fields['event']:<20} {told}"
+    return " ".join([name] * bool(name) + [f"{key}={_word(value)}" for key, value in shown.items()])
 
 
 def _shown(fields: MutableMapping[str, Any]) -> Iterator[tuple[str, Any]]:

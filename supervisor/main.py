@@ -19,6 +19,7 @@ from gigq.queue.identity import start_ticks
 from gigq.queue.service_lock import service_holder
 from gigq.queue.settings import find_configuration, find_database, read_settings
 from gigq.supervisor.control import ask
+from gigq.supervisor.install.commands import install, uninstall, upgrade
 from gigq.supervisor.status_text import describe_service
 from gigq.version import __version__
 
@@ -254,6 +255,10 @@ def _count(text: str) -> int:
         message = f"--workers takes a number from 0 to 1000 or auto, not {text!r}"
         raise click.UsageError(message)
     return int(text)
+
+
+for _of_systemd in (install, upgrade, uninstall):
+    main.add_command(_of_systemd)
 
 
 @contextmanager

@@ -298,6 +298,17 @@ class Pool:
         wanted = set(range(1, self._wanted + 1))
         return ready == wanted == {child.number for child in good}
 
+    @property
+    def has_started(self) -> bool:
+        """Whether each that was wanted at the start has become ready or has failed to start."""
+        starting = any(child.state is ChildState.STARTING for child in self._staying())
+        return self.has_spawned and not starting
+
+    def describe_ready(self) -> str:
+        """Tell how many of the wanted workers are there, and how many of them have a job."""
+        there = [child for child in self._staying() if child.state is not ChildState.STARTING]
+        return f"{len(there)} of {self._wanted} workers, {self.busy()} busy"
+
     def describe(self) -> list[dict[str, Any]]:
         """Tell of each child, and of each start that is put off, what people want to know."""
         told = [child.describe() for child in sorted(self.children, key=lambda child: child.number)]

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gigq.supervisor.pool import Pool
 
 from gigq.queue.sizes import size_text
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _SHORT_ID = 8  # characters of a uuid that tell jobs apart
+_SECOND = 1_000_000_000
+
+
+def describe_state(pool: Pool, draining_until: int | None, refused: str) -> str:
+    """Give one line on what the service does, and on what keeps it from doing that well."""
+    if draining_until is not None:
+        left = max(0, draining_until - time.monotonic_ns()) // _SECOND
+        return f"stopping: running jobs: {pool.busy()}, for which there are {left} s"
+    parts = [pool.describe_ready()]
+    if pool.paused:
+        parts.insert(0, "paused")
+    if pool.start_trouble is not None:
+        parts.append(f"workers do not start: {pool.start_trouble}")
+    if refused:
+        parts.append(f"a changed configuration is refused: {refused}")
+    return "; ".join(parts)
 
 
 def describe_service(status: dict[str, Any]) -> str:

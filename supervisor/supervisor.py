@@ -30,8 +30,10 @@ from gigq.supervisor.control import ControlServer
 from gigq.supervisor.followed_files import FollowedFiles
 from gigq.supervisor.housekeeping import Housekeeping
 from gigq.supervisor.http_process import HttpProcess
+from gigq.supervisor.notify import ServiceManager
 from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
+from gigq.supervisor.status_text import describe_state
 from gigq.supervisor.store_thread import StoreThread
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
@@ -101,7 +103,8 @@ class Supervisor:
         self._control: ControlServer | None = None
         self._housekeeping: Housekeeping | None = None
         self._http: HttpProcess | None = None
-        self._last_reload_successful = True
+        self._manager = ServiceManager()
+        self._refused = ""  # what is wrong with the configuration as it now stands in the file
         self._started_at = clock.now()
 
     def listen(self) -> None:
@@ -126,7 +129,7 @@ class Supervisor:
             "configuration": None if self._configuration is None else str(self._configuration),
             "started_at": clock.offset_text(self._started_at),
             "state": "running" if self._draining_until is None else "draining",
-            "last_reload_successful": self._last_reload_successful,
+            "last_reload_successful": not self._refused,
         }
 
     def run(self) -> None:
@@ -165,10 +168,16 @@ class Supervisor:
         self._survey()
         self._keep_house()
         self._stop_in_time()
+        ending = self._draining_until is not None
+        self._manager.turned(self._state, ready=self._pool.has_started, ending=ending)
+
+    def _state(self) -> str:
+        return describe_state(self._pool, self._draining_until, self._refused)
 
     def _patience(self) -> float:
         now = time.monotonic_ns()
         due = min(self._pool.next_look(), self._files.next_look(), now + int(TICK * _SECOND))
+        due = min(due, self._manager.next_look())
         if self._streams and self._pool.busy():
             due = min(due, now + int(_STREAM * _SECOND))
         if self._dying:
@@ -373,23 +382,28 @@ class Supervisor:
         if self._configuration is None or self._draining_until is not None:
             return
         self._files.was_read()
+        with self._manager.reloading():
+            settings = self._read(self._configuration)
+            self._log.event("configuration_reloaded", configuration=self._configuration)
+            self._settings = self._with_own_database(settings)
+            self._log.configure(settings.log.level, settings.log.format)
+            self._pool.use(self._settings)
+            if self._housekeeping is not None:
+                self._housekeeping.use(self._settings.retention)
+            if self._http is not None:
+                self._http.use(self._settings.http.listen)
+
+    def _read(self, configuration: Path) -> Settings:
         try:
-            settings = read_settings(self._configuration)
+            settings = read_settings(configuration)
             settings.worker_environment()
-            _check_interpreter(settings, self._configuration)
+            _check_interpreter(settings, configuration)
         except SettingsError as error:
-            self._last_reload_successful = False
-            self._log.event("configuration_refused", error=str(error))
+            self._refused = str(error)
+            self._log.event("configuration_refused", error=self._refused)
             raise
-        self._last_reload_successful = True
-        self._log.event("configuration_reloaded", configuration=self._configuration)
-        self._settings = self._with_own_database(settings)
-        self._log.configure(settings.log.level, settings.log.format)
-        self._pool.use(self._settings)
-        if self._housekeeping is not None:
-            self._housekeeping.use(self._settings.retention)
-        if self._http is not None:
-            self._http.use(self._settings.http.listen)
+        self._refused = ""
+        return settings
 
     def _with_own_database(self, settings: Settings) -> Settings:
         """Keep the database that is served: another one takes another start."""
@@ -442,6 +456,7 @@ class Supervisor:
             self._housekeeping.finish()
         self._files.close()
         self._log.event("service_stopped")
+        self._manager.close()
 
 
 def _look_around(store: SqliteStore) -> tuple[list[Reclaimed], list[int]]:

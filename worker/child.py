@@ -45,7 +45,10 @@ _NO_SAMPLE = Sample(0, 0)
 START_UP_LIMIT = 60 * _SECOND
 
 # What systemd tells the supervisor is not for its workers.
-NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID")
+NOT_INHERITED = (
+    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "JOURNAL_STREAM"),
+    *("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"),
+)
 
 
 class ChildState(Enum):
