@@ -51,7 +51,7 @@ class Journal:
         """Send an entry; waits while the journal is busy. Raises OSError when it is gone."""
         try:
             self._send(entry)
-        except (ConnectionError, FileNotFoundError):  # it has been started anew
+        except OSError:  # it has been started anew, perhaps
             self._socket.connect(self._path)
             self._send(entry)
 

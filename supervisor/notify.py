@@ -56,6 +56,7 @@ class ServiceManager:
         now = time.monotonic_ns()
         if ready and not self._is_ready and not ending:
             self._is_ready = self._tell("READY=1")
+            self._next_status = now
         if self._beat_every and now >= self._next_beat:
             self._next_beat = now + self._beat_every
             self._tell("WATCHDOG=1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import time
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ def serve(settings: Settings, configuration: Path | None, path: Path, count: int
             companions = Companions(path)
             supervisor = Supervisor(settings, configuration, companions, log, count=count)
             supervisor.listen()
+            # A watchdog that misses its signs of life sends SIGABRT: this tells where it hung.
+            faulthandler.enable()
             supervisor.run()
         finally:
             log.close()

@@ -25,7 +25,7 @@ from gigq.worker.canary import canary
 _FIRST = 1_000_000  # its priority
 _LOOK = 0.05  # seconds
 _DEADLINE = 20  # seconds
-_UNFINISHED = (JobStatus.PENDING, JobStatus.RUNNING)
+_UNFINISHED = (JobStatus.PENDING.value, JobStatus.RUNNING.value)
 
 
 def prepare(database: Path) -> None:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gigq.queue.companions import Companions
 from gigq.queue.errors import GigqError
+from gigq.queue.service_lock import service_holder
 from gigq.queue.settings import read_settings
 from gigq.supervisor.install.obstacles import check_environment, check_manager, check_unit_is_ours
 from gigq.supervisor.install.place import Place, Scope
@@ -42,7 +44,7 @@ def install(place: Place, *, dry_run: bool) -> None:
         check_environment(place.user)
     database = _database(place)
     carry_out(_prepared(place, database), dry_run=dry_run)
-    changed = not TextFile(place.unit, unit_text(place)).is_done
+    changed = not TextFile(place.unit, unit_text(place)).is_done or _runs_older(database)
     carry_out(_enabled(place), dry_run=dry_run)
     _start(place, database, "restart" if changed else "start", dry_run=dry_run)
     if not dry_run:
@@ -81,7 +83,7 @@ def uninstall(place: Place, *, dry_run: bool) -> None:
     else:
         place.unit.unlink()
         click.echo(f"removed {place.unit}", err=True)
-    carry_out([Command((*place.systemctl, "daemon-reload"))], dry_run=dry_run)
+    carry_out([Command((*place.systemctl, "daemon-reload"), quiet=True)], dry_run=dry_run)
     if not dry_run:
         # It fails where there is nothing to forget.
         forget = [*place.systemctl, "reset-failed", place.unit_name]
@@ -112,8 +114,13 @@ def _prepared(place: Place, database: Path) -> Iterator[Step]:
 
 def _enabled(place: Place) -> Iterator[Step]:
     yield TextFile(place.unit, unit_text(place))
-    yield Command((*place.systemctl, "daemon-reload"))
-    yield Command((*place.systemctl, "enable", "--quiet", place.unit_name))
+    yield Command((*place.systemctl, "daemon-reload"), quiet=True)
+    yield Command((*place.systemctl, "enable", "--quiet", place.unit_name), quiet=True)
+
+
+def _runs_older(database: Path) -> bool:
+    holder = service_holder(Companions(database)) or {}
+    return holder.get("version", __version__) != __version__
 
 
 def _start(place: Place, database: Path, order: str, *, dry_run: bool) -> None:
