@@ -120,7 +120,7 @@ def _enabled(place: Place) -> Iterator[Step]:
 
 def _runs_older(database: Path) -> bool:
     holder = service_holder(Companions(database)) or {}
-    return holder.get("version", __version__) != __version__
+    return str(holder.get("version", __version__)) != __version__
 
 
 def _start(place: Place, database: Path, order: str, *, dry_run: bool) -> None:

@@ -223,7 +223,7 @@ def test_files_of_root(service: Service) -> None:
 def test_stop_drains(service: Service) -> None:
     """`systemctl stop` lets what runs finish, and asks for the time that this takes."""
     service.drop_in("TimeoutStopSec=2")
-    running = service.submit("jobs.run", "-p", "key=drained", "-p", "seconds=6")
+    running = service.submit("jobs.run", "-p", "key=drained", "-p", "seconds=5")
     service.wait_run("drained began")
     begun = time.monotonic()
     service.machine.ok("systemctl", "stop", UNIT)

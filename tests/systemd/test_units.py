@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from systemd.machine import ROOT
 
+from gigq.queue.errors import GigqError
 from gigq.queue.settings import read_settings
 from gigq.supervisor.install.place import Place, Scope
 from gigq.supervisor.install.units import (
@@ -147,12 +148,16 @@ def test_users_and_groups() -> None:
 @pytest.mark.parametrize("name", ["gigq", "gigqd", "a b", "../x", "-x", "", "a.b", "x" * 65])
 def test_refused_names(name: str) -> None:
     """An instance cannot take the files of another service, nor leave its folder."""
-    command = [sys.executable, "-m", "gigq.supervisor", "install", "--dry-run", "--name", name]
+    with pytest.raises(GigqError, match="an instance cannot be called"):
+        Place(Scope.SYSTEM, name)
+
+
+def test_refusal_of_a_name() -> None:
+    """A name that cannot be is one sentence, and exit code 1."""
+    command = [sys.executable, "-m", "gigq.supervisor", "install", "--dry-run", "--name", "../x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith(f"gigqd: an instance cannot be called {name!r}")
-    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("gigqd: an instance cannot be called '../x'")
 
 
 @pytest.mark.parametrize("scope", ["system", "user"])

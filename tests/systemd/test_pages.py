@@ -1,0 +1,57 @@
+"""The commands of the pages about systemd, typed on a machine that it runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from docs.page import SHELLS, blocks
+from docs.test_code_blocks import OF_SYSTEMD, PAGES_OF_SYSTEMD
+from systemd.machine import ENVIRONMENT, Machine, why_not
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What needs the package index; the machine has an environment already.
+DONE_ALREADY = re.compile(r"(sudo )?(\S+/)?(python3 -m venv|pip install) ")
+EVENTS = "docs/reference/events.md"
+
+
+def commands(page: str) -> Iterator[str]:
+    """Give the commands of a page that are for such a machine."""
+    for block in blocks(Path(page)):
+        if block.language in SHELLS:
+            texts = [command.text for command in block.commands()]
+            yield from (
+                text for text in texts if page in PAGES_OF_SYSTEMD or OF_SYSTEMD.match(text)
+            )
+
+
+def test_commands_do_what_the_pages_say() -> None:
+    """From the installation to the removal of everything, each command succeeds."""
+    if reason := why_not():
+        pytest.skip(f"no systemd can be booted here: {reason}")
+    with Machine() as machine:
+        machine.ok("useradd", "--create-home", "ada")
+        user = machine.ok("id", "-u", "ada").strip()
+        if machine.run("systemctl", "start", f"user@{user}").returncode != 0:
+            pytest.skip("no user's service manager without D-Bus: apt-get install dbus")
+        own = {
+            "HOME": "/home/ada",
+            "XDG_RUNTIME_DIR": f"/run/user/{user}",
+            "PATH": f"{ENVIRONMENT}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }
+        for page in (PAGES_OF_SYSTEMD[0], EVENTS, PAGES_OF_SYSTEMD[1]):
+            for text in commands(page):
+                if DONE_ALREADY.match(text):
+                    continue
+                if text.startswith("sudo "):
+                    done = machine.run(*shlex.split(text)[1:])
+                else:
+                    done = machine.run(*shlex.split(text), user="ada", **own)
+                assert done.returncode == 0, f"{page}: {text}\n{done.stdout}\n{done.stderr}"
+        for gone in ("/etc/gigq", "/var/lib/gigq", "/etc/systemd/system/gigqd.service"):
+            assert not machine.path(gone).exists()
