@@ -98,7 +98,7 @@ class TestExamples:
         assert msgspec.convert(table, Settings) == settings
         assert not settings.workers.reload
         assert settings.workers.count == "auto"
-        assert settings.log.format == "json"
+        assert settings.log.format == "auto"
         assert settings.shutdown.drain_timeout > ShutdownSettings().drain_timeout
 
 
