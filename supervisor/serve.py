@@ -42,7 +42,7 @@ def serve(settings: Settings, configuration: Path | None, path: Path, count: int
             supervisor = Supervisor(settings, configuration, companions, log, count=count)
             supervisor.listen()
             # A watchdog that misses its signs of life sends SIGABRT: this tells where it hung.
-            faulthandler.enable()
+            faulthandler.enable(all_threads=False)  # others may run on, and not be readable
             supervisor.run()
         finally:
             log.close()

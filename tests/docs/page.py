@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SHELLS = ("bash", "console")
 
+# Commands for a machine that systemd runs: tests/systemd/test_pages.py types them on one.
+PAGES_OF_SYSTEMD = ("docs/how-to/install-as-a-service.md", "docs/how-to/upgrade.md")
+_OF_SYSTEMD = re.compile("(sudo|systemctl|journalctl) ")
+
 _DIRECTIVE = r"<!-- *(?P<directive>file|press): *(?P<value>\S+) *-->\s*"
 _BLOCK = re.compile(
     rf"^(?:{_DIRECTIVE})?(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<code>.*?)^ *```$",
@@ -51,6 +55,12 @@ class Block(NamedTuple):
             yield Command("", lines[: stops[0]])
         for start, stop in zip(starts, stops[1:], strict=True):
             yield Command(lines[start].removeprefix("$ "), lines[start + 1 : stop])
+
+
+def is_for_systemd(block: Block, command: Command) -> bool:
+    """Tell whether a command needs a machine that systemd runs."""
+    of_page = block.where.startswith(PAGES_OF_SYSTEMD)
+    return of_page or _OF_SYSTEMD.match(command.text) is not None
 
 
 def pages() -> list[Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from docs.page import ROOT, SHELLS, Block, anchors, blocks, links, pages
+from docs.page import ROOT, SHELLS, Block, anchors, blocks, is_for_systemd, links, pages
 from docs.terminal import Terminal
 
 from gigq.queue.settings import read_settings
@@ -22,10 +22,6 @@ NOT_RUN = {
     "scripts/test": "would run these tests again",
     "pip uninstall --yes gigq": "would remove a package of these tests",
 }
-
-# Commands for a machine that systemd runs: tests/systemd/test_pages.py types them on one.
-OF_SYSTEMD = re.compile("(sudo|systemctl|journalctl) ")
-PAGES_OF_SYSTEMD = ("docs/how-to/install-as-a-service.md", "docs/how-to/upgrade.md")
 
 # Commands for which another one is run, which does the same without the package index.
 STAND_INS = {
@@ -105,10 +101,8 @@ def run_commands(block: Block, terminal: Terminal) -> None:
     """Run the commands of a shell's block, one after the other."""
     if block.press is not None:
         terminal.press(block.press)
-    if block.where.startswith(PAGES_OF_SYSTEMD):
-        return
     for command in block.commands():
-        if command.text not in NOT_RUN and not OF_SYSTEMD.match(command.text):
+        if command.text not in NOT_RUN and not is_for_systemd(block, command):
             terminal.run(block.where, command._replace(text=stand_in(command.text)))
 
 

@@ -102,6 +102,16 @@ def test_sign_of_life(folder: Path, manager: Manager) -> None:
         assert len(manager.heard("WATCHDOG=1")) == before
 
 
+def test_last_words_of_a_service_that_hangs(folder: Path) -> None:
+    """What a watchdog sends to a service that hangs makes it say where it is."""
+    with Service(folder) as service:
+        service.wait_ready(2)
+        assert service.stop(signal.SIGABRT) == -signal.SIGABRT
+        said = service.log.read_text()
+        assert "Fatal Python error: Aborted" in said
+        assert "in _turn" in said
+
+
 def stat_of(pid: int) -> str:
     """Give a process's state."""
     with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from docs.page import SHELLS, blocks
-from docs.test_code_blocks import OF_SYSTEMD, PAGES_OF_SYSTEMD
+from docs.page import PAGES_OF_SYSTEMD, SHELLS, blocks, is_for_systemd
 from systemd.machine import ENVIRONMENT, Machine, why_not
 
 if TYPE_CHECKING:
@@ -24,10 +23,9 @@ def commands(page: str) -> Iterator[str]:
     """Give the commands of a page that are for such a machine."""
     for block in blocks(Path(page)):
         if block.language in SHELLS:
-            texts = [command.text for command in block.commands()]
-            yield from (
-                text for text in texts if page in PAGES_OF_SYSTEMD or OF_SYSTEMD.match(text)
-            )
+            for command in block.commands():
+                if is_for_systemd(block, command):
+                    yield command.text
 
 
 def test_commands_do_what_the_pages_say() -> None:

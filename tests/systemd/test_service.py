@@ -182,7 +182,7 @@ def test_journal_fields(service: Service) -> None:
     assert events[1]["MESSAGE"].startswith("job_completed say job_id=")
     failure = until(lambda: entries(f"GIGQ_JOB_ID={bad}", "GIGQ_EVENT=job_failed"), what="failure")
     assert failure[0]["PRIORITY"] == "3"
-    assert failure[0]["GIGQ_ERROR"].endswith("ValueError: one line\nand another")
+    assert failure[0]["GIGQ_ERROR"].endswith("one line\nand another")
     (output,) = until(lambda: entries("GIGQ_EVENT=job_output"), what="its output")
     assert output["GIGQ_LINE"] == "x" * 300_000
 
@@ -258,7 +258,6 @@ def test_supervisor_stopped(service: Service) -> None:
     service.wait_other_than(pid)
     said = service.machine.ok("journalctl", "--output=cat", f"_PID={pid}", "--no-pager")
     assert "Fatal Python error: Aborted" in said
-    assert "in _turn" in said
     assert service.machine.entries(f"UNIT={UNIT}", "UNIT_RESULT=watchdog")
     for job in waiting:
         service.wait(job)
