@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 GIGQD = [sys.executable, "-m", "gigq.supervisor"]
+COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # Python's default, which some environments change
 GENEROUS = 10  # how much slower than it should be a busy machine may be
 
 _LOCKER = """
@@ -57,10 +58,12 @@ class Service:
         database: str = "gigq.db",
         environment: dict[str, str] | None = None,
         wrapper: tuple[str, ...] = (),
+        output: int | None = None,
     ) -> None:
         """Write the configuration (TOML text) and start the service in `folder`.
 
-        `wrapper` is a command that becomes the service by exec.
+        `wrapper` is a command that becomes the service by exec. What the service logs goes to a
+        file, or to the descriptor `output`; then `events` cannot know it.
         """
         self.folder = folder
         self.database = folder / database
@@ -72,7 +75,7 @@ class Service:
             self.process = subprocess.Popen(
                 [*wrapper, *GIGQD, "start", str(self.database), *arguments],
                 cwd=folder,
-                stdout=log,
+                stdout=log if output is None else output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
             )
