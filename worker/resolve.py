@@ -6,13 +6,13 @@ the sentence that says why it cannot be had, are decided here.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gigq.queue.function_reference import SCRIPT_ATTRIBUTE
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PARENT_RESULTS = "parent_results"
 JOB_RESULTS = "job_results"  # the older name, accepted where nothing else fills it
+
+_VAR_KEYWORD = 0x08  # code flags, as in inspect.CO_VARKEYWORDS
 
 
 class FunctionLoadError(Exception):
@@ -134,6 +136,8 @@ def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
     where = claim.script or f"module {claim.function_module} ({module.__dict__.get('__file__')})"
     for part in claim.function_name.split("."):
         if not hasattr(found, part):
+            import difflib  # noqa: PLC0415 (for the unlucky only)
+
             close = difflib.get_close_matches(part, dir(found), n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             message = f"there is no function {claim.function_name} in {where}{hint}"
@@ -147,7 +151,9 @@ def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
 
 
 def _look_at(function: Callable[..., Any]) -> Loaded:
-    import inspect  # noqa: PLC0415 (slow, and not for who only submits)
+    if _asks_for_nothing(function):
+        return Loaded(function, takes_parent_results=False, requires_job_results=False)
+    import inspect  # noqa: PLC0415 (slow, and rarely needed)
 
     try:
         parameters = inspect.signature(function).parameters
@@ -159,6 +165,17 @@ def _look_at(function: Callable[..., Any]) -> Loaded:
     older = parameters.get(JOB_RESULTS)
     requires = older is not None and older.default is older.empty
     return Loaded(function, takes, requires)
+
+
+def _asks_for_nothing(function: Callable[..., Any]) -> bool:
+    """Tell, for plain functions at once, that they take no parents' results by any name."""
+    told_otherwise = hasattr(function, "__wrapped__") or hasattr(function, "__signature__")
+    if type(function) is not FunctionType or told_otherwise:
+        return False
+    code = function.__code__
+    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    any_name = bool(code.co_flags & _VAR_KEYWORD)
+    return not any_name and PARENT_RESULTS not in parameters and JOB_RESULTS not in parameters
 
 
 def _why_not_imported(claim: Claim, error: BaseException) -> str:
