@@ -46,6 +46,12 @@ EVENTS = {
     "worker_lost": Event(
         "a worker process died", "error", ("worker", "worker_pid", "status", "error")
     ),
+    "worker_stuck": Event(
+        "a process was killed and does not die, as one that waits for a disk; its job stays "
+        "claimed, and another worker takes its place",
+        "error",
+        ("worker", "worker_pid"),
+    ),
     "worker_start_failed": Event(
         "a worker process ended before it was ready; it is tried again later",
         "error",

@@ -36,6 +36,9 @@ Seconds = Annotated[
     float,
     Meta(ge=0, le=sys.float_info.max, description="a finite number of seconds from 0 up"),
 ]
+StartTimeout = Annotated[
+    float, Meta(gt=0, le=86_400, description="a number of seconds above 0, up to a day")
+]
 Count = Annotated[
     Annotated[int, Meta(ge=0, le=1000)] | Literal["auto"],
     Meta(description='an int from 0 to 1000 or "auto"'),
@@ -78,6 +81,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     environment: Variables = msgspec.field(default_factory=dict)
     environment_file: MaybePath = ""
     kill_grace: Seconds = 2.0
+    start_timeout: StartTimeout = 60.0
     reload: Switch = True
     max_job_memory: Size = ""
     max_jobs: Jobs = 0

@@ -107,7 +107,7 @@ class Commands:
 
     def _drain(self, _: dict[str, Any]) -> Pending:
         self._pool.pause()
-        return Pending(lambda: None if self._pool.children else {"workers": 0})
+        return Pending(lambda: None if self._pool.mortal else {"workers": 0})
 
     def _resume(self, _: dict[str, Any]) -> Pending:
         self._pool.resume()

@@ -7,6 +7,7 @@ peer's user is checked as well: root and the service's own user may give orders.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -56,11 +57,32 @@ class ControlServer:
         finally:
             os.umask(before)
         self.socket.listen(_BACKLOG)
+        self._spare: int | None = None
+        self._keep_spare()
+
+    def _keep_spare(self) -> None:
+        if self._spare is None:
+            with suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _turn_away(self) -> None:
+        """Hang up on a peer for want of descriptors: left waiting, it would wake the loop again."""
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        with suppress(OSError):
+            self.socket.accept()[0].close()
 
     def accept(self) -> None:
         """Take one order. A peer that says nothing is not waited for."""
+        self._keep_spare()
         with suppress(OSError):
-            peer, _ = self.socket.accept()
+            try:
+                peer, _ = self.socket.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._turn_away()
+                return
             peer.settimeout(_SAYS_WITHIN)
             _, uid, _ = _UCRED.unpack(
                 peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
@@ -101,6 +123,8 @@ class ControlServer:
         for peer, _ in self._waiting:
             _answer(peer, {"error": "the service ended before it was done"})
         self.socket.close()
+        if self._spare is not None:
+            os.close(self._spare)
         with suppress(OSError):
             self._path.unlink()
 

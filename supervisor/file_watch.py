@@ -12,6 +12,8 @@ from watchdog.observers import Observer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from watchdog.observers.api import BaseObserver
+
 # It complains on standard error of being stopped while it starts.
 logging.getLogger("watchdog").addHandler(logging.NullHandler())
 logging.getLogger("watchdog").propagate = False
@@ -27,8 +29,7 @@ class FileWatch(FileSystemEventHandler):
         self._changed = changed
         self._files: frozenset[str] = frozenset()
         self._folders: set[str] = set()
-        self._observer = Observer()
-        self._observer.daemon = True
+        self._observer: BaseObserver | None = None
 
     def watch(self, files: Iterable[str]) -> None:
         """Watch these too. Raises OSError when the system cannot watch so many folders."""
@@ -36,7 +37,9 @@ class FileWatch(FileSystemEventHandler):
         if not new:
             return
         self._files |= new
-        if not self._observer.is_alive():
+        if self._observer is None:  # the system may have no more watches to give: OSError
+            self._observer = Observer()
+            self._observer.daemon = True
             self._observer.start()
         for folder in sorted({os.path.dirname(file) for file in new} - self._folders):  # noqa: PTH120
             if os.path.isdir(folder):  # noqa: PTH112
@@ -53,5 +56,5 @@ class FileWatch(FileSystemEventHandler):
 
     def close(self) -> None:
         """Stop watching."""
-        if self._observer.is_alive():
+        if self._observer is not None and self._observer.is_alive():
             self._observer.stop()

@@ -133,7 +133,7 @@ class Pool:
         return [
             child
             for child in self.children
-            if child.stop is Stop.NO and child.state is not ChildState.EXITED
+            if child.stop is Stop.NO and child.state is not ChildState.EXITED and not child.is_stuck
         ]
 
     def _free_number(self) -> int:
@@ -216,6 +216,7 @@ class Pool:
             pythonpath=tuple(workers.pythonpath),
             directory=workers.directory,
             kill_grace=workers.kill_grace,
+            start_timeout=workers.start_timeout,
             reload=workers.reload,
             max_job_memory=self._settings.job_memory_limit(),
             max_jobs=_spread(workers.max_jobs),
@@ -262,7 +263,7 @@ class Pool:
                 self.restarts[child.killed_for.name.lower()] += 1
             self._log.event("worker_killed", **told, reason=child.killed_for.name.lower())
         elif not was_ready and child.stop is Stop.NO:
-            self._failed(child.number, child.pid, child.exit_status, child.last_words())
+            self._failed(child.number, child.pid, child.exit_status, child.why_not_ready())
         elif child.exit_status == 0 or child.renews:
             self.restarts["renewed"] += child.renews
             self._log.event("worker_exited", **told)
@@ -337,6 +338,9 @@ class Pool:
         """Let each child do what is due."""
         for child in self.children:
             child.advance()
+            if child.is_stuck and not child.stuck_told:
+                child.stuck_told = True
+                self._log.event("worker_stuck", worker=child.name, worker_pid=child.pid)
 
     def interrupt(self) -> None:
         """Interrupt all jobs, because the service stops."""
@@ -362,6 +366,11 @@ class Pool:
         for child in self.children:
             if child.state is not ChildState.EXITED:
                 child.kill(Reason.SHUTDOWN)
+
+    @property
+    def mortal(self) -> list[Child]:
+        """List those whose end is worth waiting for."""
+        return [child for child in self.children if not child.is_stuck]
 
     def busy(self) -> int:
         """Count the children that run or settle a job."""

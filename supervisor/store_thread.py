@@ -6,6 +6,7 @@ not wait for it. Tasks are done in order; what they give is handed to the main t
 
 from __future__ import annotations
 
+import errno
 import functools
 import queue
 import threading
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 _PAUSE = 0.5  # seconds between tries when the database cannot be used
 
 
@@ -71,7 +73,9 @@ class StoreThread:
         while True:
             try:
                 return attempt()
-            except (StoreBusyError, StoreUnusableError) as error:
+            except (StoreBusyError, StoreUnusableError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in _PASSING:
+                    raise
                 if not told:
                     told = True
                     self._results.append(functools.partial(self._tell, str(error)))

@@ -142,7 +142,7 @@ class Supervisor:
             configuration=self._configuration,
         )
         self._files.start()
-        while self._goes_on() or self._pool.children or self._dying:
+        while self._goes_on() or self._pool.mortal:
             self._turn()
         self._finish()
 
@@ -180,7 +180,7 @@ class Supervisor:
         due = min(due, self._manager.next_look())
         if self._streams and self._pool.busy():
             due = min(due, now + int(_STREAM * _SECOND))
-        if self._dying:
+        if any(not child.is_stuck for child in self._dying):
             due = min(due, now + int(_SWEEP * _SECOND))
         if self._control is not None and self._control.is_awaited:
             due = min(due, now + int(_AWAITED * _SECOND))
@@ -272,11 +272,24 @@ class Supervisor:
         """Kill what dead workers left: it has become this process's child, and no worker is it."""
         if not self._dying:
             return
-        if kill_children(self._is_spared):
+        try:
+            gone = self._dying if not kill_children(self._is_spared) else self._without_the_stuck()
+        except OSError:  # too few descriptors: the next look may have one
             return
-        for child in self._dying:
+        for child in list(gone):
+            self._dying.remove(child)
             self._bury(child)
-        self._dying.clear()
+
+    def _without_the_stuck(self) -> list[Child]:
+        """List the dead of whom nothing lives, where something does that cannot be killed.
+
+        That keeps the job claimed whose it is, and no other's.
+        """
+        if not any(child.is_stuck for child in self._dying):
+            return []
+        trees = {tree_name(pid) for pid in children() if not self._is_spared(pid)}
+        unknown = None in trees
+        return [each for each in self._dying if not unknown and each.orders.tree not in trees]
 
     def _is_spared(self, pid: int) -> bool:
         """Tell a worker, and what no worker has started, from what a dead worker left."""
@@ -301,6 +314,7 @@ class Supervisor:
 
     def _reclaimed(self, reclaimed: list[Reclaimed] | None, child: Child) -> None:
         self._tell_reclaimed(reclaimed or [], child.name)
+        ring(self._companions.doorbell)  # the ring of a job that came may have died with it
         child.close()
 
     def _tell_reclaimed(self, reclaimed: list[Reclaimed], worker: str | None) -> None:

@@ -42,7 +42,7 @@ _STACKS_LONGEST = 1 << 16
 _SAMPLE_EACH = 500 * _MILLISECOND
 _SAMPLE_OFTEN = 100 * _MILLISECOND  # where there is a limit to be kept
 _NO_SAMPLE = Sample(0, 0)
-START_UP_LIMIT = 60 * _SECOND
+_DEAD_WITHIN = 3 * _SECOND  # after SIGKILL
 
 # What systemd tells the supervisor is not for its workers.
 NOT_INHERITED = (
@@ -90,7 +90,11 @@ class Child:
         self.exit_status: int | None = None  # negative: a signal
         self.spawned_at = time.monotonic_ns()
         self.stop = Stop.NO
-        self._until = self.spawned_at + START_UP_LIMIT
+        self._until = self.spawned_at + int(orders.start_timeout * _SECOND)
+        self._killed_at = 0
+        self._reaped_at = 0
+        self.stuck_told = False
+        self.was_late = False  # it was killed because it did not become ready
         self._reason = Reason.NONE
         self._execution = 0
         self._stacks_size = 0
@@ -138,12 +142,12 @@ class Child:
             self.pid = self._process.pid
             try:
                 self.pidfd = os.pidfd_open(self.pid)
+                mine.callback(os.close, self.pidfd)
+                self.identity = identity_of(self.pid)
             except OSError:  # too few descriptors: nobody could watch it
                 self._process.kill()
                 self._process.wait()
                 raise
-            mine.callback(os.close, self.pidfd)
-            self.identity = identity_of(self.pid)
             self._mine = mine.pop_all()
 
     # What it does
@@ -195,6 +199,7 @@ class Child:
     def kill(self, reason: Reason = Reason.NONE) -> None:
         """Send SIGKILL, whatever it does."""
         self._reason = self._reason or reason
+        self._killed_at = self._killed_at or time.monotonic_ns()
         self.state = ChildState.KILLED
         self._signal(signal.SIGKILL)
 
@@ -213,7 +218,9 @@ class Child:
             return now + _MILLISECOND
         if self.state is ChildState.ENDING:
             return min(self._until, now + 10 * _MILLISECOND)
-        return self._until
+        if self.state is ChildState.STARTING:
+            return self._until
+        return now + _SECOND
 
     def advance(self) -> None:
         """Do what is due."""
@@ -223,6 +230,7 @@ class Child:
 
     def _while_starting(self, now: int) -> None:
         if now >= self._until:
+            self.was_late = True
             self.kill()
 
     def _while_serving(self, now: int) -> None:
@@ -327,12 +335,19 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
+        self._reaped_at = time.monotonic_ns()
         self.exit_status = os.waitstatus_to_exitcode(status)
         self._cpu_time = cpu_time(usage)
         self._process.returncode = self.exit_status  # or Popen would wait for it again
         self.state = ChildState.EXITED
         if self.exit_status == -signal.SIGKILL and self._reason is Reason.NONE:
             self._blame = self._out_of_memory.blame()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it, or what it started, outlives SIGKILL: in the kernel, waiting for a disk."""
+        since = self._reaped_at or self._killed_at
+        return 0 < since <= time.monotonic_ns() - _DEAD_WITHIN
 
     @property
     def killed_for(self) -> Reason:
@@ -352,12 +367,18 @@ class Child:
         if status.execution != held.execution:
             return outcomes.released(held)
         reason = self._reason if held.execution == self._execution else Reason.NONE
-        if status.deadline and time.monotonic_ns() >= status.deadline and reason is Reason.NONE:
-            reason = Reason.DEADLINE  # its own timer was faster: the supervisor was held up
+        if reason is Reason.NONE and self._died_by_timer(status):
+            reason = Reason.DEADLINE
         cpu_time, peak_memory = self._usage(status)
         return self._outcome(held, reason, status)._replace(
             output=self._output_of(status), cpu_time=cpu_time, peak_memory=peak_memory
         )
+
+    def _died_by_timer(self, status: Status) -> bool:
+        """Tell whether its own timer was faster, because the supervisor was held up."""
+        # The deadline may have passed since: the database is perhaps asked much later.
+        overran = 0 < status.deadline <= self._reaped_at
+        return overran and self.exit_status == -signal.SIGKILL
 
     def _usage(self, status: Status) -> tuple[int, int | None]:
         """Give what the execution used that it ran when it died."""
@@ -414,6 +435,8 @@ class Child:
         }
         if self.state in (ChildState.STARTING, ChildState.EXITED):
             return {**told, "state": self.state.value}
+        if self.is_stuck:
+            return {**told, "state": "stuck"}
         told["state"] = self._doing(status)
         if status.phase is Phase.RUNNING:
             deadline = round((status.deadline - now) / _SECOND, 3) if status.deadline else None
@@ -441,6 +464,14 @@ class Child:
         except OSError:
             return ""
         return lines[-1] if lines else ""
+
+    def why_not_ready(self) -> str:
+        """Say why it ended before it was ready."""
+        said = self.last_words()
+        if not self.was_late:
+            return said
+        late = f"not ready within {self.orders.start_timeout:g} s"
+        return f"{late}; it said: {said}" if said else late
 
     def close(self) -> None:
         """Let go of everything that belongs to it; an output file without a word is removed."""

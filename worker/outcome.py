@@ -6,6 +6,7 @@ import signal
 import traceback
 from typing import TYPE_CHECKING
 
+from gigq.queue import clock
 from gigq.queue.records import Outcome
 from gigq.queue.sizes import size_text
 from gigq.queue.states import Verdict
@@ -116,6 +117,17 @@ def lost(held: OpenExecution, status: int | None, blame: str = "") -> Outcome:
         error=f"worker died: {describe_exit(status)}{blame}",
         cause="out_of_memory" if blame else _exit_cause(status),
     )
+
+
+def lost_unseen(held: OpenExecution) -> Outcome:
+    """Give the outcome of an attempt whose worker died while nobody watched.
+
+    When is not known either, so that a deadline that has passed is a guess, and is told as one.
+    """
+    overdue = held.timeout is not None and clock.now() - held.started_at >= held.timeout
+    outcome = lost(held, None)
+    guess = "; perhaps it was stopped at its deadline" if overdue else ""
+    return outcome._replace(error=f"{outcome.error}{guess}")
 
 
 def describe_exit(status: int | None) -> str:

@@ -8,6 +8,7 @@ the supervisor when the worker has died.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import time
@@ -26,6 +27,10 @@ _PAUSE = 0.0005  # seconds between two looks at processes that are dying
 TREE_VARIABLE = "GIGQ_TREE"  # in the environment of each worker process and all it starts
 
 
+# A job may use up all descriptors, and what it started has to be found and ended all the same.
+_spare: list[int] = []
+
+
 def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, value, 0, 0, 0) != 0:
@@ -36,6 +41,8 @@ def _prctl(option: int, value: int) -> None:
 def become_subreaper() -> None:
     """Let orphans below this process become its children."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if not _spare:
+        _keep_spare()
 
 
 def signal_when_parent_dies(number: int) -> None:
@@ -52,11 +59,29 @@ def has_children() -> bool:
     return True
 
 
+def _keep_spare() -> None:
+    with suppress(OSError):
+        _spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
 def children(pid: int | None = None) -> list[int]:
     """List the children of a process, else of this one, the unreaped among them.
 
-    Raises OSError when the process is gone.
+    Raises OSError when the process is gone, or when there is not even one descriptor for it.
     """
+    try:
+        return _children(pid)
+    except OSError as error:
+        if error.errno != errno.EMFILE or not _spare:
+            raise
+    os.close(_spare.pop())
+    try:
+        return _children(pid)
+    finally:
+        _keep_spare()
+
+
+def _children(pid: int | None) -> list[int]:
     tasks = f"/proc/{'self' if pid is None else pid}/task"
     threads = os.listdir(tasks)  # noqa: PTH208 (a hot look)
     try:
@@ -64,7 +89,8 @@ def children(pid: int | None = None) -> list[int]:
         for thread in threads:
             with open(f"{tasks}/{thread}/children") as listed:  # noqa: PTH123
                 found += map(int, listed.read().split())
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended
+    except (FileNotFoundError, ProcessLookupError):
+        # A kernel without CONFIG_PROC_CHILDREN, or a thread that has just ended.
         import psutil  # noqa: PLC0415 (rarely needed, and slow to import)
 
         with suppress(psutil.NoSuchProcess):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigq.queue.identity import Liveness, liveness
-from gigq.worker.outcome import lost
+from gigq.worker.outcome import lost_unseen
 from gigq.worker.process_tree import kill_tree
 
 if TYPE_CHECKING:
@@ -27,11 +31,34 @@ def reclaim_dead(store: Store) -> list[Reclaimed]:
     reclaimed: list[Reclaimed] = []
     for row in store.open_workers():
         answered_for = row.parent is not None and liveness(row.parent) is not Liveness.DEAD
-        if not answered_for and liveness(row.identity) is Liveness.DEAD:
+        if answered_for:
+            continue
+        seen = liveness(row.identity)
+        if seen is Liveness.DEAD:
             if row.tree is not None:
                 kill_tree(row.tree)
-            reclaimed += store.retire(row.worker, lambda held: lost(held, None))
+            reclaimed += store.retire(row.worker, lost_unseen)
+        elif seen is Liveness.ALIVE and row.parent is not None:
+            _let_go_on(row.identity)
     return reclaimed
+
+
+def _let_go_on(orphan: Identity) -> None:
+    """Continue a worker that its supervisor had stopped when it died.
+
+    A supervisor stops a worker for an instant before it kills it, to see which job that would hit.
+    """
+    with suppress(OSError):
+        stat = Path(f"/proc/{orphan.pid}/stat").read_bytes()
+        if stat.rpartition(b")")[2].split()[0] != b"T":  # that of a debugger is t
+            return
+        process = os.pidfd_open(orphan.pid)
+        try:
+            # Only now is it sure that the number still means this process, and will.
+            if liveness(orphan) is Liveness.ALIVE:
+                signal.pidfd_send_signal(process, signal.SIGCONT)
+        finally:
+            os.close(process)
 
 
 def retire_process(

@@ -339,6 +339,9 @@ class ServiceWorker:
         with suppress(OSError, ValueError):  # a job may have closed it
             sys.stdout.flush()
         changed = self._surroundings.restore()
+        if self._surroundings.is_crowded:
+            changed.append("descriptors")
+            self._stale = True  # nobody knows which of them may be closed
         if changed:
             self._reporter.tell(
                 "job_left_changes", job_id=claim.uuid, job_name=claim.name, changed=changed

@@ -79,7 +79,11 @@ class Slot:
             descriptor = os.memfd_create("gigq-slot")
             os.ftruncate(descriptor, _PAGE)
         self.descriptor = descriptor
-        self._memory = mmap.mmap(descriptor, _PAGE)
+        try:
+            self._memory = mmap.mmap(descriptor, _PAGE)
+        except OSError:  # it wants a descriptor of its own
+            os.close(descriptor)
+            raise
         self._serial = 0
 
     # The worker's side

@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import fcntl
 import os
+import resource
 import signal
 import sys
 from typing import Any
@@ -48,6 +49,7 @@ class Surroundings:
             number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in _STREAMS
         }
         self._files = {number: _file(number) for number in _STREAMS}
+        self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self.output = self._saved[1]  # standard output, whatever a job does to descriptor 1
 
     def restore(self) -> list[str]:
@@ -65,8 +67,19 @@ class Surroundings:
             if restored()
         ]
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether jobs have left so many descriptors open that the next one may find none."""
+        try:
+            lowest = os.dup(self.output)
+        except OSError:
+            return True
+        os.close(lowest)
+        return lowest > self._most_descriptors
+
     def _restore_signals(self) -> bool:
-        changed = False
+        # Blocked, the one of a deadline would never come.
+        changed = bool(signal.pthread_sigmask(signal.SIG_SETMASK, ()))
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler:
                 changed = True
