@@ -21,6 +21,10 @@ NOT_RUN = {
     "scripts/demo": "installs from the package index into the checkout's .venv",
     "scripts/test": "would run these tests again",
     "pip uninstall --yes gigq": "would remove a package of these tests",
+    "python3 -m venv /srv/gigqd": "writes outside the page's folder, as do the next two",
+    "/srv/gigqd/bin/pip install --require-hashes -r requirements/build.txt "
+    "-r requirements/runtime.txt": "installs from the package index",
+    "/srv/gigqd/bin/pip install --no-deps --no-build-isolation .": "installs this checkout",
 }
 
 # Commands for which another one is run, which does the same without the package index.
