@@ -64,6 +64,7 @@ _ENDINGS = {
     "exit": "Its worker's process ended with exit code {number} in the middle of the job",
     "worker_died": "Its worker died, and nobody saw how",
     "import": "Its function could not be imported ({error})",
+    "not_allowed": "It was not run, for the service's settings do not allow it ({error})",
     "directory": "It could not run where it should ({error})",
     "result_not_json": "It ran to its end, but what it returned is not JSON ({error})",
     "shutdown": "A shutdown stopped it, and it may be begun only once",
@@ -96,6 +97,8 @@ def _signal(number: int) -> str:
 def _attempts(row: JobRow) -> str:
     if row.cause == "result_not_json":
         return "; it is not tried again, for its work was done"
+    if row.cause == "not_allowed":
+        return "; it is not tried again"
     return f", on attempt {row.attempts} of {row.max_attempts}"
 
 

@@ -67,6 +67,12 @@ Listen = Annotated[
     ),
 ]
 FilePaths = Annotated[tuple[FilePath, ...], Meta(description="a list of paths")]
+_DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+Runnable = Annotated[str, Meta(pattern=rf"\A({_DOTTED}(:{_DOTTED})?|/[^\0]+)\Z")]
+Runnables = Annotated[
+    tuple[Runnable, ...],
+    Meta(description='a list of modules, functions (as "module:function") and paths of scripts'),
+]
 
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
@@ -77,6 +83,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     count: Count = 2
     python: MaybePath = ""
     pythonpath: FilePaths = (".",)
+    allow: Runnables = ()
     directory: MaybePath = ""
     environment: Variables = msgspec.field(default_factory=dict)
     environment_file: MaybePath = ""

@@ -214,6 +214,7 @@ class Pool:
             supervisor=os.getpid(),
             log=f"{self._host}.{number}.{token}.log",
             pythonpath=tuple(workers.pythonpath),
+            allow=tuple(workers.allow),
             directory=workers.directory,
             kill_grace=workers.kill_grace,
             start_timeout=workers.start_timeout,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gigq.queue.errors import NotJsonError
 from gigq.queue.serialize import decode, encode
 from gigq.worker import outcome as outcomes
+from gigq.worker.allowed import NotAllowedError
 from gigq.worker.resolve import JOB_RESULTS, PARENT_RESULTS, FunctionLoadError
 from gigq.worker.time_limit import JobInterrupted
 
@@ -40,6 +41,8 @@ def run(
             arguments.setdefault("cwd", claim.job_directory or claim.directory)
     except _DirectoryError as error:
         return outcomes.failed(claim, str(error), cause="directory")
+    except NotAllowedError as error:
+        return outcomes.failed(claim, str(error), cause="not_allowed", retry=False)
     except RecursionError as error:
         return outcomes.raised(claim, error, cause="parameters")
     except FunctionLoadError as error:

@@ -14,6 +14,7 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     supervisor: int  # its pid
     log: str  # the output file's name in the output folder
     pythonpath: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()  # what may be run; nothing: anything
     directory: str = ""
     kill_grace: float = 2.0
     start_timeout: float = 60.0  # within which it has to become ready
@@ -31,4 +32,5 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     def from_message(cls, message: dict[str, Any]) -> Orders:
         """Read it from the channel."""
         fields = {name: value for name, value in message.items() if name != "event"}
-        return cls(**{**fields, "pythonpath": tuple(message["pythonpath"])})
+        lists = {name: tuple(message[name]) for name in ("pythonpath", "allow")}
+        return cls(**{**fields, **lists})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gigq.queue.function_reference import SCRIPT_ATTRIBUTE
 from gigq.queue.main_guard import loading
+from gigq.worker.allowed import Allowed, NotAllowedError
 from gigq.worker.import_roots import FreshSourceLoader, ImportRoots, Stamp, stamp
 from gigq.worker.time_limit import JobInterrupted
 
@@ -48,23 +49,32 @@ class Loader:
     """Finds functions, and remembers them."""
 
     def __init__(
-        self, roots: ImportRoots | None = None, on_load: Callable[[], None] | None = None
+        self,
+        roots: ImportRoots | None = None,
+        on_load: Callable[[], None] | None = None,
+        allowed: Allowed | None = None,
     ) -> None:
         """Find functions by `roots`; None: by what this process can import as it is.
 
-        `on_load` is called after code was loaded, before it is used.
+        `on_load` is called after code was loaded, before it is used. What `allowed` does not name
+        is not loaded; None: anything may be.
         """
         self._roots = roots
         self._on_load = on_load
+        self._limits = allowed or Allowed()
         self._loaded: dict[tuple[str, str, str, str | None], Loaded] = {}
         # The file of each module, as it was when it was loaded; also of one without the function.
         self._stamps: dict[tuple[str, str, str | None], tuple[str | None, Stamp | None]] = {}
 
     def load(self, claim: Claim) -> Loaded:
-        """Give the function of a claim. Raises FunctionLoadError."""
+        """Give the function of a claim. Raises FunctionLoadError, NotAllowedError."""
+        refusal = self._limits.refusal(claim.function_module, claim.function_name, claim.script)
+        if refusal is not None:
+            raise NotAllowedError(refusal)
+        root, module, script = self._place(claim)
         if self._roots is not None:
-            self._roots.enter(claim.import_root)
-        key = (claim.import_root, claim.function_module, claim.function_name, claim.script)
+            self._roots.enter(root)
+        key = (root, module, claim.function_name, script)
         found = self._loaded.get(key)
         if found is None:
             found = self._loaded[key] = self._load(claim)
@@ -74,8 +84,12 @@ class Loader:
 
     def is_stale(self, claim: Claim) -> bool:
         """Tell whether the file of a function's module has changed since it was loaded."""
-        file, loaded_from = self._stamps.get(_place(claim), (None, None))
+        file, loaded_from = self._stamps.get(self._place(claim), (None, None))
         return file is not None and stamp(file) != loaded_from
+
+    def _place(self, claim: Claim) -> tuple[str, str, str | None]:
+        root = self._limits.root(claim.import_root, claim.script)
+        return root, claim.function_module, claim.script
 
     def _load(self, claim: Claim) -> Loaded:
         importlib.invalidate_caches()
@@ -98,8 +112,12 @@ class Loader:
         if file is None:
             file = getattr(module, "__file__", None)
             loaded_from = None if file is None else stamp(file)
-        self._stamps[_place(claim)] = (file, loaded_from)
-        return _look_at(_attribute(module, claim))
+        self._stamps[self._place(claim)] = (file, loaded_from)
+        function = _attribute(module, claim)
+        foreign = self._limits.foreign(claim, module, function)
+        if foreign is not None:
+            raise NotAllowedError(foreign)
+        return _look_at(function)
 
     def _module(self, claim: Claim) -> ModuleType:
         if claim.script is None:
@@ -125,10 +143,6 @@ class Loader:
             del sys.modules[name]
             raise
         return module
-
-
-def _place(claim: Claim) -> tuple[str, str, str | None]:
-    return claim.import_root, claim.function_module, claim.script
 
 
 def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:

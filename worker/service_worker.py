@@ -24,6 +24,7 @@ from gigq.queue.sqlite_store import SqliteStore
 from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
+from gigq.worker.allowed import Allowed
 from gigq.worker.current_job import CurrentJob, running
 from gigq.worker.import_roots import ImportRoots, stamp
 from gigq.worker.kernel_timer import KernelTimer
@@ -86,7 +87,7 @@ class ServiceWorker:
         self._stacks = stacks
         self._reporter = Reporter(channel)
         self._roots = ImportRoots(orders.pythonpath)
-        self._loader = Loader(self._roots, self._watch_code)
+        self._loader = Loader(self._roots, self._watch_code, Allowed(orders.allow))
         self._modules = 0  # how many were loaded when files were last told
         self._progress = ProgressStore(orders.database)
         self._kill_timer = KernelTimer(signal.SIGKILL)

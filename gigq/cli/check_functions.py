@@ -14,6 +14,7 @@ from gigq.cli.finding import Finding
 from gigq.cli.probe_client import ProbeError, Prober
 from gigq.queue.service_lock import service_holder
 from gigq.version import __version__
+from gigq.worker.allowed import Allowed
 from gigq.worker.probe import Question
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check_functions(
     *,
     patience: float = PATIENCE,
 ) -> Iterator[Finding]:
-    """Say which functions cannot be imported, and why."""
+    """Say which functions are not allowed or cannot be imported, and why."""
     workers = settings.workers
     python = workers.python or sys.executable
     prober = Prober(
@@ -45,7 +46,11 @@ def check_functions(
         directory=companions.output if companions.output.is_dir() else Path("/"),
         patience=patience,
     )
-    questions = [_question(function, workers.directory) for function in functions]
+    limits = Allowed(workers.allow)
+    refused = [(each, limits.refusal(each.module, each.name, each.script)) for each in functions]
+    yield from (_not_allowed(function, why) for function, why in refused if why is not None)
+    functions = [function for function, why in refused if why is None]
+    questions = [_question(function, workers.directory, limits) for function in functions]
     try:
         probe, answers = prober.ask(questions)
     except ProbeError as error:
@@ -57,19 +62,19 @@ def check_functions(
     failed = [each for each in zip(functions, questions, answers, strict=True) if each[2].error]
     for function, question, answer in failed:
         yield _failure(function, question, answer, python)
-    if not failed:
+    if not failed and len(functions) == len(refused):
         what = "import the functions of all pending jobs" if functions else "run workers"
         yield Finding("ok", f"{python} can {what}")
-    if len(functions) == MOST_FUNCTIONS:
+    if len(refused) == MOST_FUNCTIONS:
         yield Finding("ok", f"of more than {MOST_FUNCTIONS} functions the rest was not looked at")
 
 
-def _question(function: WantedFunction, configured_directory: str) -> Question:
+def _question(function: WantedFunction, configured_directory: str, limits: Allowed) -> Question:
     return Question(
         function.module,
         function.name,
         function.script,
-        function.import_root,
+        limits.root(function.import_root, function.script),
         function.python,
         function.job_directory or configured_directory or function.directory,
     )
@@ -96,9 +101,16 @@ def _check_probe(python: str, probe: Probe) -> Iterator[Finding]:
         yield from check_sqlite(probe.sqlite, python)
 
 
+def _not_allowed(function: WantedFunction, why: str) -> Finding:
+    return Finding("error", f"{_jobs(function)} cannot run: {why}")
+
+
+def _jobs(function: WantedFunction) -> str:
+    return "1 pending job" if function.jobs == 1 else f"{function.jobs:,} pending jobs"
+
+
 def _failure(function: WantedFunction, question: Question, answer: Answer, python: str) -> Finding:
-    jobs = "1 pending job" if function.jobs == 1 else f"{function.jobs:,} pending jobs"
-    told = f"{jobs} cannot run {function.module}.{function.name}: {answer.error}"
+    told = f"{_jobs(function)} cannot run {function.module}.{function.name}: {answer.error}"
     return Finding("error", told, _remedy(question, answer, python))
 
 

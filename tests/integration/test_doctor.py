@@ -414,6 +414,18 @@ class TestFunctions:
         )
         assert found(path, "error", whole) == []
 
+    def test_what_is_not_allowed(self, tmp_path: Path) -> None:
+        """A function that the configuration does not allow is told, and not imported."""
+        write_jobs(tmp_path, "1 / 0\n", "etl.py")
+        write_jobs(tmp_path, "def load(): pass\n", "good.py")
+        path = self.submit(tmp_path, "etl.load", "good.load")
+        configuration = self.configure(tmp_path, '[workers]\nallow = ["good"]\n')
+        (finding,) = found(path, "error", configuration)
+        assert finding.what == (
+            "1 pending job cannot run: etl.load may not be run here; "
+            'to allow it, add "etl:load" to [workers] allow'
+        )
+
     def test_remedy_shows_the_error(self, tmp_path: Path) -> None:
         """For code that cannot be imported the remedy is the command that shows why."""
         write_jobs(tmp_path, "1 / 0\n", "etl.py")

@@ -339,6 +339,7 @@ ENDINGS = [
     (Verdict.FAILED, "raised", "no such host", "Its code raised an error (no such host), at "),
     (Verdict.FAILED, "import", "`x` is missing in p", "Its function could not be imported (`x` is"),
     (Verdict.FAILED, "directory", "the directory d is gone", "It could not run where it should ("),
+    (Verdict.FAILED, "not_allowed", "a.b may not", "It was not run, for the service's settings do"),
     (Verdict.FAILED, "result_not_json", "result.when: a datetime", "It ran to its end, but what"),
     (Verdict.TIMEOUT, "deadline", "late", "It was killed at its deadline of 90 s, at "),
     (Verdict.STOPPED, "shutdown", "", "A shutdown stopped it, and it may be begun only once, at "),

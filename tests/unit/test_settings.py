@@ -116,6 +116,7 @@ class TestValues:
             count = 3
             python = "/venv/bin/python"
             pythonpath = ["/code", "/lib"]
+            allow = ["myapp.jobs", "myapp.mail:send", "/srv/etl.py"]
             directory = "/work"
             environment = {TZ = "UTC"}
             environment_file = "secrets"
@@ -134,6 +135,7 @@ class TestValues:
                 count=3,
                 python="/venv/bin/python",
                 pythonpath=("/code", "/lib"),
+                allow=("myapp.jobs", "myapp.mail:send", "/srv/etl.py"),
                 directory="/work",
                 environment={"TZ": "UTC"},
                 environment_file=str(folder / "secrets"),
@@ -242,6 +244,7 @@ class TestPaths:
 HUGE = "1" + 400 * "0"
 HUGE_SHOWN = "1" + 59 * "0" + "..."
 
+RUNNABLES = 'expected a list of modules, functions (as "module:function") and paths of scripts'
 WRONG_VALUES = [
     (
         'workers.count = "lots"',
@@ -312,6 +315,22 @@ WRONG_VALUES = [
         'log.level: expected "debug", "info", "warning" or "error", got "INFO"',
     ),
     ('log.format = "xml"', 'log.format: expected "json", "text" or "auto", got "xml"'),
+    *(
+        (
+            f"workers.allow = {value}",
+            f"workers.allow: {RUNNABLES}, got {value}",
+        )
+        for value in (
+            '"myapp"',
+            "[1]",
+            '[""]',
+            '["myapp."]',
+            '["myapp jobs"]',
+            '["a:b:c"]',
+            '["etl.py:"]',
+            '["./etl.py"]',
+        )
+    ),
     ("workers = 3", "workers: expected a table, got 3"),
     ("[[workers]]\ncount = 3", 'workers: expected a table, got [{"count": 3}]'),
 ]
