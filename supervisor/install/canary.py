@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -33,10 +34,16 @@ def prepare(database: Path) -> None:
     # What gigq sees of a folder that is closed is worth a plain sentence.
     for access, verb in ((os.X_OK, "enter"), (os.W_OK, "write into")):
         if not os.access(database.parent, access):
-            message = f"{_who()} cannot {verb} {database.parent}, the folder of the database"
+            message = (
+                f"user {_user()} cannot {verb} {database.parent}, the folder of the database; name "
+                f"another in the configuration, or: sudo chown {_user()}: {database.parent}"
+            )
             raise GigqError(message)
     if database.exists() and not os.access(database, os.R_OK | os.W_OK):
-        message = f"{_who()} cannot write the database {database}"
+        message = (
+            f"user {_user()} cannot write the database {database}; let it: "
+            f"sudo chown -R {_user()}: {database}*"
+        )
         raise GigqError(message)
     try:
         SqliteStore(database).close()
@@ -66,10 +73,8 @@ def run(database: Path, seconds: float) -> dict[str, object]:
     return {"job": str(job), **{key: found[key] for key in ("status", "result", "error")}}
 
 
-def _who() -> str:
-    from pwd import getpwuid  # noqa: PLC0415 (only when something is wrong)
-
-    return f"user {getpwuid(os.geteuid()).pw_name}"
+def _user() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 if __name__ == "__main__":

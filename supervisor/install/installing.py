@@ -77,7 +77,7 @@ def uninstall(place: Place, *, dry_run: bool) -> None:
     check_unit_is_ours(place)
     database = _database(place, lenient=True)
     disable = (*place.systemctl, "disable", "--now", place.unit_name)
-    carry_out([Command(disable, advice=f"Its log: {_log(place)}")], dry_run=dry_run)
+    carry_out([Command(disable)], dry_run=dry_run)
     if dry_run:
         click.echo(f"remove {place.unit}")
     else:

@@ -103,7 +103,7 @@ class Command(NamedTuple):
 
     words: tuple[str, ...]
     user: str | None = None  # whom it runs as; None: whoever installs
-    advice: str = ""  # what to do when it fails
+    advice: str = ""  # what to do after it has said what is wrong
     quiet: bool = False
 
     def plan(self) -> str:
@@ -122,12 +122,13 @@ class Command(NamedTuple):
                 **run_as(self.user),
             )
         except OSError as error:
-            message = f"{self.words[0]} cannot be run: {error.strerror}. {self.advice}".rstrip()
+            message = f"{self.words[0]} cannot be run: {error.strerror}"
             raise GigqError(message) from None
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
-            message = f"{shlex.join(self.words)} failed: {said}\n  {self.advice}".rstrip()
-            raise GigqError(message)
+            # With advice, what it said is a sentence of ours.
+            told = f"{said}\n  {self.advice}" if self.advice else f"{self.plan()} failed: {said}"
+            raise GigqError(told)
         return "" if self.quiet else f"ran {shlex.join(self.words)}"
 
 

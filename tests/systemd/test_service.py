@@ -342,7 +342,17 @@ class TestObstacles:
         """A database in a folder that the service's user cannot write is refused."""
         self.configure(service, 'database = "/srv/closed.db"\n')
         said = self.refusal(service)
-        assert "user gigq cannot write into /srv, the folder of the database" in said
+        assert said.startswith("user gigq cannot write into /srv, the folder of the database")
+
+    def test_database_of_root(self, service: Service) -> None:
+        """A database that the service's user cannot write is refused, with the way out."""
+        service.machine.write("/var/lib/gigq/blocked.db", "")
+        said = self.refusal(service)
+        assert said.startswith("user gigq cannot write the database /var/lib/gigq/blocked.db")
+        way_out = said.partition("let it: sudo ")[2].splitlines()[0]
+        service.machine.ok("sh", "-c", way_out)
+        again = service.machine.run(GIGQD, "install", "--name", "blocked")
+        assert again.returncode == 0, again.stderr
 
     def test_python_without_gigqd(self, service: Service) -> None:
         """Workers that cannot start are told of, with the reason."""
