@@ -56,13 +56,14 @@ class Service:
         return found["job"]
 
     def wait(self, job: str, status: str = "completed") -> dict[str, Any]:
-        """Wait until a job has this status; all about it."""
-        return until(
-            lambda: (found := self.look(job))["status"] == status and found,
-            seconds=60,
-            what=f"{job} is {status}",
-            pause=0.1,
+        """Wait until a job has ended, and see that it has this status; all about it."""
+        ended = self.machine.run(
+            *(GIGQ, "wait", job, "--timeout", "60", "--db", DATABASE), user="gigq", seconds=90
         )
+        assert ended.returncode == (0 if status == "completed" else 3), ended.stderr
+        found = self.look(job)
+        assert found["status"] == status
+        return found
 
     def wait_run(self, line: str) -> None:
         """Wait until a job has noted this."""
