@@ -53,6 +53,11 @@ class Filled:
         """Give the id of the job that was submitted last."""
         return str(self._queue.list_jobs(limit=1)[0]["id"])
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._store.close()
+        self._queue.close()
+
     def round(self) -> list[float]:
         """Microseconds of each completion and claim; afterwards as many jobs wait as before."""
         (claim,) = self._store.settle(self._worker, [], 1).claims

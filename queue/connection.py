@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from gigq.queue.errors import (
     ForeignDatabaseError,
     StoreBusyError,
+    StoreDamagedError,
     StoreError,
     StoreUnusableError,
 )
@@ -47,8 +48,13 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "give this user write permission to the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "its folder must exist, and this user must be able to write there",
     sqlite3.SQLITE_IOERR: "look at its disk; nothing was changed",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: stop the service, and restore a backup",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged, and was left as it is: stop the service, "
+    "examine it with gigq doctor, and restore a backup",
     sqlite3.SQLITE_NOTADB: "it is no SQLite database, and was left as it is; name another file",
+}
+_KINDS: dict[int, type[StoreError]] = {
+    sqlite3.SQLITE_CORRUPT: StoreDamagedError,
+    sqlite3.SQLITE_NOTADB: ForeignDatabaseError,
 }
 _OTHER_ADVICE = "nothing was changed"
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -72,14 +78,18 @@ class Connection:
         *,
         synchronous: Synchronous,
         patience: float = LOCK_PATIENCE,
+        checkpoint_bytes: int = CHECKPOINT_BYTES,
     ) -> None:
-        """Open the file, creating it when it is missing. Raises StoreError."""
+        """Open the file, creating it when it is missing. Raises StoreError.
+
+        A commit after which the log is longer than `checkpoint_bytes` moves it into the database.
+        """
         self._path = path
         self._log = f"{path}-wal"
         self._companions = companions
         self._patience = patience
         self._pid = os.getpid()
-        self._checkpoint_above = CHECKPOINT_BYTES
+        self._checkpoint_bytes = self._checkpoint_above = checkpoint_bytes
         self.waits = 0  # how often the write lock was not had at once
         self._gate: sqlite3.Connection | None = None
         self.synchronous = synchronous
@@ -127,7 +137,10 @@ class Connection:
         if self._pid != os.getpid():
             self._leave_to_parent()
         if self._sqlite.in_transaction:
-            return self._run(statement, values).fetchall()
+            try:
+                return self._sqlite.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise self._trouble(error) from error
         return self._patiently(self._sqlite, statement, values)
 
     def row(self, statement: str, values: Sequence[object] = ()) -> Any:  # noqa: ANN401
@@ -146,7 +159,7 @@ class Connection:
         if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
             return error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        kind = ForeignDatabaseError if code == sqlite3.SQLITE_NOTADB else StoreUnusableError
+        kind = _KINDS.get(code, StoreUnusableError)
         return kind(f"{self._path}: {error}; {_ADVICE.get(code, _OTHER_ADVICE)}")
 
     def _patiently(
@@ -264,11 +277,11 @@ class Connection:
             length = os.stat(self._log).st_size  # noqa: PTH116 (once a commit)
         except FileNotFoundError:
             return
-        if length < CHECKPOINT_BYTES:
-            self._checkpoint_above = CHECKPOINT_BYTES
+        if length < self._checkpoint_bytes:
+            self._checkpoint_above = self._checkpoint_bytes
         elif length >= self._checkpoint_above:
             # A reader may pin the log: look again only when it has grown as much once more.
-            self._checkpoint_above = length + CHECKPOINT_BYTES
+            self._checkpoint_above = length + self._checkpoint_bytes
             with suppress(sqlite3.Error, OSError):
                 self._checkpoint()
 
@@ -280,6 +293,7 @@ class Connection:
             if self._gate is None:
                 self._gate = _connect(self._path)
                 self._gate.execute("PRAGMA wal_autocheckpoint = 0")
+            self._sync_log()
             self._gate.execute("BEGIN IMMEDIATE")
             try:
                 self._sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -287,6 +301,16 @@ class Connection:
                 self._gate.execute("ROLLBACK")
         finally:
             os.close(lock)
+
+    def _sync_log(self) -> None:
+        """Sync what the checkpoint has to find synced, while others can still write."""
+        # No connection locks this file (the locks are on the database and on -shm), so that closing
+        # a descriptor of it drops none.
+        log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(log)
+        finally:
+            os.close(log)
 
     # The end
 

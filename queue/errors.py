@@ -81,6 +81,10 @@ class StoreUnusableError(StoreError):
     """The file or its disk does not allow what was asked for."""
 
 
+class StoreDamagedError(StoreUnusableError):
+    """The database file is damaged."""
+
+
 class ForeignDatabaseError(StoreError):
     """The file is a database of something else."""
 

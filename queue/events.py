@@ -93,8 +93,9 @@ EVENTS = {
     "job_output": Event("a line that a job printed", fields=("job_name", "line")),
     "jobs_completed": Event("successes that were too many to be told singly", fields=("count",)),
     "jobs_deleted": Event(
-        "finished jobs that were older than [retention] says are gone; freed: bytes of the disk",
-        fields=("count", "freed", "seconds"),
+        "finished jobs that were older than [retention] says are gone; freed: bytes of the disk; "
+        "longest_step: seconds, nobody waited longer because of it",
+        fields=("count", "freed", "seconds", "longest_step"),
     ),
     "claim_lost": Event(
         "an outcome was dropped, because its claim had been taken back",
@@ -102,7 +103,17 @@ EVENTS = {
         ("job", "execution", "worker"),
     ),
     "store_waiting": Event(
-        "the database cannot be used now; it is tried again", "warning", ("error",)
+        "the database cannot be written now: nothing is claimed, and what is to be stored is kept",
+        "error",
+        ("error",),
+    ),
+    "store_recovered": Event(
+        "the database can be written again, and claiming goes on", fields=("seconds",)
+    ),
+    "store_damaged": Event(
+        "the database file is damaged: it is left as it is, and the service drains and ends",
+        "error",
+        ("error",),
     ),
     "http_listening": Event("health and metrics are answered there", fields=("address",)),
     "http_failed": Event(

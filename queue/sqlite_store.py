@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.companions import Companions
-from gigq.queue.connection import LOCK_PATIENCE, Connection, Synchronous
+from gigq.queue.connection import CHECKPOINT_BYTES, LOCK_PATIENCE, Connection, Synchronous
 from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, WorkflowError
 from gigq.queue.figures import AT_ONCE, Figures
 from gigq.queue.identity import Identity
@@ -60,11 +60,13 @@ class SqliteStore(Store):
         durable: bool = True,
         create: bool = True,
         patience: float = LOCK_PATIENCE,
+        checkpoint_bytes: int = CHECKPOINT_BYTES,
     ) -> None:
         """Open the file; with `create`, set it up when it is missing or empty.
 
         `durable`: what a method did outlasts a loss of power (synchronous=FULL); otherwise only
-        the death of processes. `patience`: seconds to wait for the write lock.
+        the death of processes. `patience`: seconds to wait for the write lock. `checkpoint_bytes`:
+        how long the write-ahead log may be after a commit.
 
         Raises StoreError: missing, unusable, foreign or of another version.
         """
@@ -77,7 +79,11 @@ class SqliteStore(Store):
             message = f"there is no database {self.path}; submit a job to it first"
             raise EmptyDatabaseError(message)
         self._connection = Connection(
-            self.path, self.companions, synchronous=self._synchronous, patience=patience
+            self.path,
+            self.companions,
+            synchronous=self._synchronous,
+            patience=patience,
+            checkpoint_bytes=checkpoint_bytes,
         )
         try:
             if create:
@@ -190,10 +196,16 @@ class SqliteStore(Store):
 
     def begin(self, execution: int) -> None:
         """Make sure that no power loss forgets this claim."""
+        with self._durably():
+            self._connection.run(sql.BEGIN_EXECUTION, (clock.now(), execution))
+
+    @contextmanager
+    def _durably(self) -> Iterator[None]:
+        """Have one transaction that outlasts a loss of power."""
         self._connection.set_synchronous("FULL")
         try:
             with self._connection:
-                self._connection.run(sql.BEGIN_EXECUTION, (clock.now(), execution))
+                yield
         finally:
             self._connection.set_synchronous(self._synchronous)
 
@@ -261,6 +273,12 @@ class SqliteStore(Store):
         from gigq.queue.sqlite_remains import forget_workers  # noqa: PLC0415 (seldom used)
 
         return forget_workers(self._connection, before, but)
+
+    def try_out(self) -> None:
+        """Write something that changes nothing."""
+        with self._durably():
+            self._connection.run(sql.TRY_ROW)
+            self._connection.run(sql.DROP_TRY_ROW)
 
     def shrink(self) -> Iterator[int]:
         """Give the room of what was deleted back to the disk."""

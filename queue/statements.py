@@ -283,6 +283,11 @@ SELECT q.name, min(late.due_at) FROM (
    WHERE state = 'scheduled' AND due_at <= ?1 ORDER BY due_at LIMIT ?2) late
   JOIN queue q ON q.id = late.queue_id WHERE q.paused = 0 GROUP BY q.id"""
 
+# Trying out whether one can write
+
+TRY_ROW = "INSERT INTO workflow (uuid, name, created_at) VALUES ('', '', 0)"
+DROP_TRY_ROW = "DELETE FROM workflow WHERE uuid = ''"
+
 # Looks
 
 FIND = "SELECT uuid FROM job WHERE uuid >= ?1 AND uuid < ?1 || '~' ORDER BY uuid LIMIT ?2"

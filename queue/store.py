@@ -174,6 +174,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def try_out(self) -> None:
+        """Write something that changes nothing, and see it on the disk. Raises StoreError."""
+
+    @abstractmethod
     def shrink(self) -> Iterator[int]:
         """Give the room of what was deleted back to the disk; gives how many bytes.
 

@@ -38,6 +38,7 @@ class Commands:
         self._facts = facts
         self._counts: dict[str, int] = {}  # by public status
         self._counted_at: int | None = None
+        self._counting = False
 
     def handle(self, order: str, fields: dict[str, Any]) -> dict[str, Any] | Pending:
         """Do what is asked. Raises GigqError for what cannot be done."""
@@ -56,7 +57,9 @@ class Commands:
 
     def _status(self, _: dict[str, Any]) -> Pending:
         asked = time.monotonic()
-        self._store.do(_count, self._note_counts)
+        if not self._counting:  # while the database cannot be used, one question is enough
+            self._counting = True
+            self._store.do(_count, self._note_counts)
         before = self._counted_at
 
         def done() -> dict[str, Any] | None:
@@ -86,6 +89,7 @@ class Commands:
         }
 
     def _note_counts(self, counts: dict[str, int]) -> None:
+        self._counting = False
         self._counts = dict.fromkeys((status.value for status in JobStatus), 0)
         for state, jobs in counts.items():
             self._counts[STATUS[state].value] += jobs

@@ -29,7 +29,7 @@ _SOON = _SECOND
 _SELDOM = 3600 * _SECOND
 _OFTEN = 60 * _SECOND
 _SHORTEST_PAUSE = _SECOND // 200
-_PAUSE = 4  # times as long as the step took
+_PAUSE = 6  # times as long as the step took
 _DAY = 86_400
 
 
@@ -46,7 +46,7 @@ class Housekeeping:
         self._renewed = False  # other settings have come
         self._next = time.monotonic_ns() + _FIRST
         self._began = 0
-        self._jobs = self._freed = 0
+        self._jobs = self._freed = self._longest = 0
 
     def use(self, retention: RetentionSettings) -> None:
         """Go by these settings; when they are other ones, soon."""
@@ -77,9 +77,13 @@ class Housekeeping:
         if self._jobs or self._freed:
             seconds = (time.monotonic_ns() - self._began) / _SECOND
             self._log.event(
-                "jobs_deleted", count=self._jobs, freed=self._freed, seconds=round(seconds, 3)
+                "jobs_deleted",
+                count=self._jobs,
+                freed=self._freed,
+                seconds=round(seconds, 3),
+                longest_step=round(self._longest / _SECOND, 6),
             )
-        self._began = self._jobs = self._freed = 0
+        self._began = self._jobs = self._freed = self._longest = 0
 
     def _ages(self) -> dict[str, int]:
         """Give the ages in microseconds, by state."""
@@ -103,6 +107,7 @@ class Housekeeping:
 
     def _stepped(self, done: tuple[Kept | None, int]) -> None:
         kept, spent = done
+        self._longest = max(self._longest, spent)
         self._under_way = False
         now = time.monotonic_ns()
         if kept is None and not self._renewed:

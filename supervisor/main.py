@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gigq.queue.companions import Companions
-from gigq.queue.errors import GigqError, SettingsError
+from gigq.queue.errors import (
+    ForeignDatabaseError,
+    GigqError,
+    SettingsError,
+    StoreDamagedError,
+)
 from gigq.queue.identity import start_ticks
 from gigq.queue.service_lock import service_holder
 from gigq.queue.settings import find_configuration, find_database, read_settings
@@ -59,7 +64,8 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
     """Serve DATABASE in the foreground until stopped.
 
     SIGTERM or ^C lets running jobs finish; a second ^C or SIGQUIT stops them; SIGHUP reads the
-    configuration again.
+    configuration again. Exit 78: the configuration is wrong or the database damaged, and a restart
+    would not help.
     """
     with _told():
         configuration = find_configuration(configuration)
@@ -68,7 +74,13 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
         count = None if workers is None else _count(workers)
         from gigq.supervisor.serve import serve  # noqa: PLC0415 (the others do without all of it)
 
-        serve(settings, configuration, path, count)
+        try:
+            sound = serve(settings, configuration, path, count)
+        except (StoreDamagedError, ForeignDatabaseError) as error:
+            click.echo(f"gigqd: {error}", err=True)
+            sound = False
+        if not sound:
+            sys.exit(EXIT_CONFIGURATION)
 
 
 @main.command(epilog="Example: gigqd stop jobs.db --now")

@@ -52,6 +52,7 @@ class Pool:
         self.has_spawned = False
         self.paused = False
         self.restarts: Counter[str] = Counter()  # by reason
+        self._claims_held = False
         self.start_trouble: str | None = None  # why the last start failed, until one succeeds
         self.children: list[Child] = []
         self.out_of_memory = OutOfMemoryWatch()
@@ -162,6 +163,12 @@ class Pool:
         """Have as many as are wanted again."""
         self.paused = False
 
+    def hold_claims(self, hold: bool) -> None:  # noqa: FBT001
+        """Let no child claim anything for the time being; False lets them go on."""
+        self._claims_held = hold
+        for child in self.children:
+            child.hold_claims(hold)
+
     def renew(self, children: list[Child], path: str) -> None:
         """Let no job begin any more in these, whose code is old; others take their places."""
         old = [child for child in self._staying() if child in children]
@@ -238,6 +245,7 @@ class Pool:
         except OSError as error:
             self._failed(number, None, None, f"{python} cannot be started: {error.strerror}")
             return None
+        child.hold_claims(self._claims_held)
         self.children.append(child)
         return child
 

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from gigq.queue.settings import Settings
 
 
-def serve(settings: Settings, configuration: Path | None, path: Path, count: int | None) -> None:
-    """Serve the database at `path` until told to stop. Raises GigqError: it cannot be served."""
+def serve(settings: Settings, configuration: Path | None, path: Path, count: int | None) -> bool:
+    """Serve the database at `path` until told to stop. Raises GigqError: it cannot be served.
+
+    Gives False when it had to end because the file is damaged.
+    """
     with _place_of_service(path) as migrated:
         log = Log(settings.log.level, settings.log.format)
         try:
@@ -44,6 +47,7 @@ def serve(settings: Settings, configuration: Path | None, path: Path, count: int
             # A watchdog that misses its signs of life sends SIGABRT: this tells where it hung.
             faulthandler.enable(all_threads=False)  # others may run on, and not be readable
             supervisor.run()
+            return not supervisor.is_damaged
         finally:
             log.close()
 

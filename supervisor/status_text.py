@@ -46,6 +46,9 @@ def describe_service(status: dict[str, Any]) -> str:
         f"workers {serving} of {status['wanted']}, {busy} busy",
         f"jobs {jobs or 'none'}",
     ]
+    if trouble := status.get("trouble"):
+        since = describe_seconds(trouble["seconds"])
+        lines.insert(1, f"! nothing is claimed since {since}: {trouble['error']}")
     return "\n".join(lines + [_describe_worker(worker) for worker in workers])
 
 

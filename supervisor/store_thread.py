@@ -13,7 +13,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from gigq.queue.errors import StoreBusyError, StoreUnusableError
+from gigq.queue.errors import (
+    ForeignDatabaseError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreUnusableError,
+)
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+# To delete old jobs changes many pages, and nobody can write while they go into the database:
+# rather often for some milliseconds than seldom for forty (benchmarks/retention.py).
+_CHECKPOINT_BYTES = 1 << 19
 _PAUSE = 0.5  # seconds between tries when the database cannot be used
 
 
@@ -37,7 +45,10 @@ class StoreThread:
         self._results: deque[Callable[[], None]] = deque()
         self._ended = threading.Event()
         self.pending = 0  # tasks whose results the main thread has not taken
-        self.on_trouble: Callable[[str], None] = lambda _: None  # called by the main thread
+        # Called by the main thread.
+        self.on_trouble: Callable[[str], None] = lambda _: None
+        self.on_recovery: Callable[[], None] = lambda: None
+        self.on_damage: Callable[[str], None] = lambda _: None
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
@@ -54,12 +65,14 @@ class StoreThread:
     def _run(self) -> None:
         store: SqliteStore | None = None
         try:
-            store = self._insist(lambda: SqliteStore(self._database, durable=False, create=False))
+            store = self._insist(self._open)
             while (item := self._tasks.get()) is not None:
                 task, then = item
                 self._deliver(then, self._insist(functools.partial(task, store)))
         except _EndedError:
             pass
+        except (StoreDamagedError, ForeignDatabaseError) as error:
+            self._deliver_word(functools.partial(self._tell_damage, str(error)))
         except BaseException as error:  # noqa: BLE001 (the main thread raises it)
             self._results.append(functools.partial(_raise, error))
             self._wake()
@@ -67,24 +80,44 @@ class StoreThread:
             if store is not None:
                 store.close()
 
+    def _open(self) -> SqliteStore:
+        return SqliteStore(
+            self._database, durable=False, create=False, checkpoint_bytes=_CHECKPOINT_BYTES
+        )
+
     def _insist(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401
         """Try until it works: what is to be recorded must be, and a full disk may get room."""
         told = False
         while True:
             try:
-                return attempt()
+                result = attempt()
+            except StoreDamagedError:
+                raise
             except (StoreBusyError, StoreUnusableError, OSError) as error:
                 if isinstance(error, OSError) and error.errno not in _PASSING:
                     raise
                 if not told:
                     told = True
-                    self._results.append(functools.partial(self._tell, str(error)))
-                    self._wake()
+                    self._deliver_word(functools.partial(self._tell_trouble, str(error)))
+            else:
+                if told:
+                    self._deliver_word(self._tell_recovery)
+                return result
             if self._ended.wait(_PAUSE):
                 raise _EndedError
 
-    def _tell(self, trouble: str) -> None:
+    def _tell_trouble(self, trouble: str) -> None:
         self.on_trouble(trouble)
+
+    def _tell_recovery(self) -> None:
+        self.on_recovery()
+
+    def _tell_damage(self, damage: str) -> None:
+        self.on_damage(damage)
+
+    def _deliver_word(self, word: Callable[[], None]) -> None:
+        self._results.append(word)
+        self._wake()
 
     def _deliver(self, then: Callable[[Any], None], result: Any) -> None:  # noqa: ANN401
         def take() -> None:

@@ -35,6 +35,7 @@ from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
 from gigq.supervisor.status_text import describe_state
 from gigq.supervisor.store_thread import StoreThread
+from gigq.supervisor.store_trouble import StoreTrouble
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
 from gigq.worker.process_tree import become_subreaper, children, kill_children, tree_name
@@ -89,7 +90,9 @@ class Supervisor:
         self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain_wake)
         self._store = StoreThread(Path(settings.database), self._wake)
-        self._store.on_trouble = lambda error: log.event("store_waiting", error=error)
+        self._store.on_damage = self._give_up
+        self._trouble = StoreTrouble(log, self._store, self._pool.hold_claims)
+        self.is_damaged = False  # the database; a restart would not help
         self._files = FollowedFiles(configuration, self._wake, log)
         self._signals: deque[int] = deque()
         self._ready: set[str] = set()
@@ -130,6 +133,7 @@ class Supervisor:
             "started_at": clock.offset_text(self._started_at),
             "state": "running" if self._draining_until is None else "draining",
             "last_reload_successful": not self._refused,
+            "trouble": self._trouble.describe(),
         }
 
     def run(self) -> None:
@@ -166,18 +170,21 @@ class Supervisor:
         self._follow_files()
         self._stream_output()
         self._survey()
+        self._trouble.advance()
         self._keep_house()
         self._stop_in_time()
         ending = self._draining_until is not None
         self._manager.turned(self._state, ready=self._pool.has_started, ending=ending)
 
     def _state(self) -> str:
-        return describe_state(self._pool, self._draining_until, self._refused)
+        state = describe_state(self._pool, self._draining_until, self._refused)
+        trouble = self._trouble.error
+        return state if trouble is None else f"nothing is claimed: {trouble}; {state}"
 
     def _patience(self) -> float:
         now = time.monotonic_ns()
         due = min(self._pool.next_look(), self._files.next_look(), now + int(TICK * _SECOND))
-        due = min(due, self._manager.next_look())
+        due = min(due, self._manager.next_look(), self._trouble.next_look())
         if self._streams and self._pool.busy():
             due = min(due, now + int(_STREAM * _SECOND))
         if any(not child.is_stuck for child in self._dying):
@@ -238,6 +245,8 @@ class Supervisor:
                 self._pool.recycle(child, message["reason"], message["jobs"])
             elif event == "files":
                 self._files.loaded(child.name, message["stamps"])
+            elif event in ("store_trouble", "store_works", "store_damaged"):
+                self._hear_of_store(child, event, message.get("error"))
             elif event in EVENTS:
                 output = message.pop("output", None)
                 if output is not None and child.name in self._streams:
@@ -306,6 +315,7 @@ class Supervisor:
         self._pool.remove(child, was_ready=child.name in self._ready)
         self._ready.discard(child.name)
         self._files.forget(child.name)
+        self._trouble.ends(child.name)
         self._streams.pop(child.name).close()
         self._store.do(
             lambda store: retire_process(store, child.identity, child.judge),
@@ -333,6 +343,23 @@ class Supervisor:
             )
         if reclaimed:
             ring(self._companions.doorbell)
+
+    # A database that cannot be used
+
+    def _hear_of_store(self, child: Child, event: str, error: str | None) -> None:
+        if event == "store_damaged":
+            self._give_up(error or "")
+        elif event == "store_trouble":
+            self._trouble.begins(child.name, error or "")
+        else:
+            self._trouble.ends(child.name)
+
+    def _give_up(self, error: str) -> None:
+        """End: in a damaged file nothing can be stored, and to wait would not mend it."""
+        if not self.is_damaged:
+            self.is_damaged = True
+            self._log.event("store_damaged", error=error)
+            self._drain()
 
     # Workers of nobody
 
@@ -363,7 +390,8 @@ class Supervisor:
             self._housekeeping.advance()
 
     def _serves(self) -> bool:
-        return self._draining_until is None and not self._pool.paused
+        draining = self._draining_until is not None
+        return not draining and not self._pool.paused and self._trouble.error is None
 
     # Output
 

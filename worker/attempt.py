@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from gigq.queue.errors import NotJsonError
+from gigq.queue.errors import NotJsonError, StoreError
 from gigq.queue.serialize import decode, encode
 from gigq.worker import outcome as outcomes
 from gigq.worker.allowed import NotAllowedError
@@ -43,6 +43,8 @@ def run(
         return outcomes.failed(claim, str(error), cause="directory")
     except NotAllowedError as error:
         return outcomes.failed(claim, str(error), cause="not_allowed", retry=False)
+    except StoreError as error:  # the parents' results could not be read
+        return outcomes.failed(claim, str(error), cause="store")
     except RecursionError as error:
         return outcomes.raised(claim, error, cause="parameters")
     except FunctionLoadError as error:

@@ -188,6 +188,11 @@ class Child:
         self.slot.order_stop(Stop.NO)
         self.channel.send({"event": "serve"})  # ends its wait
 
+    def hold_claims(self, hold: bool) -> None:  # noqa: FBT001
+        """Let it claim nothing for the time being; False lets it go on."""
+        self.slot.hold_claims(hold)
+        self.channel.send({"event": "claims"})  # ends its wait
+
     def interrupt(self, reason: Reason) -> None:
         """Interrupt the job that it runs, if any; one that is being settled is let be."""
         status = self.slot.read()

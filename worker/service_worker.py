@@ -16,10 +16,16 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
-from gigq.queue.errors import StoreBusyError, StoreUnusableError
+from gigq.queue.errors import (
+    ForeignDatabaseError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreUnusableError,
+)
 from gigq.queue.identity import identity_of, own_identity
 from gigq.queue.output import give_back_middle
-from gigq.queue.records import Output
+from gigq.queue.records import Glance, Output, Settled
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.version import __version__
 from gigq.worker import attempt
@@ -44,7 +50,7 @@ from gigq.worker.usage import Meter, resident
 from gigq.worker.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from gigq.queue.records import Claim, Outcome, Settled
+    from gigq.queue.records import Claim, Outcome
     from gigq.worker.channel import Channel
     from gigq.worker.orders import Orders
     from gigq.worker.slot import Slot
@@ -92,6 +98,7 @@ class ServiceWorker:
         self._progress = ProgressStore(orders.database)
         self._kill_timer = KernelTimer(signal.SIGKILL)
         self._soft_timer = KernelTimer(signal.SIGTERM)
+        self._in_trouble = False  # the supervisor was told that the database cannot be used
         self._orphaned = False
         self._stale = False
         self._interruptible = 0  # the execution that a SIGTERM may interrupt
@@ -108,6 +115,14 @@ class ServiceWorker:
 
     def run(self) -> ExitCode:
         """Run jobs until told to stop, or until the supervisor is gone."""
+        try:
+            return self._serve()
+        except (StoreDamagedError, ForeignDatabaseError) as error:
+            # Nothing can be stored in it. The supervisor drains, and says what is to be done.
+            self._reporter.tell("store_damaged", error=str(error))
+            return ExitCode.DRAINED
+
+    def _serve(self) -> ExitCode:
         self._store = SqliteStore(self._orders.database, durable=False, create=False)
         self._reporter.tell("ready", version=__version__, python=sys.executable)
         self._stand_by()
@@ -120,7 +135,7 @@ class ServiceWorker:
             if idle:
                 self._wakeup.silence()
             settled = self._settle(ended, claim=1)
-            if idle and settled.claims and self._store.glance().ready:
+            if idle and settled.claims and self._glance().ready:
                 self._wakeup.ring_next()  # one ring may have announced many jobs
             ended = [self._process(claim) for claim in settled.claims]
             if self._orders.once:
@@ -144,16 +159,20 @@ class ServiceWorker:
         parent = identity_of(self._orders.supervisor)
         while True:
             try:
-                return self._store.register(
+                worker = self._store.register(
                     self._orders.name, own_identity(), tree=self._orders.tree, parent=parent
                 )
-            except StoreBusyError as error:
-                self._reporter.tell("store_waiting", error=str(error))
+            except (StoreBusyError, StoreUnusableError) as error:
+                self._wait_out(error)
+            else:
+                self._is_out_of_trouble()
+                return worker
 
     def _leave(self, ended: list[Outcome]) -> ExitCode:
         """Settle, say goodbye, and pass on a ring that was perhaps taken and not answered."""
         self._settle(ended, claim=0)
-        self._store.retire(self._worker, outcomes.stopped)
+        with suppress(StoreBusyError, StoreUnusableError):  # the supervisor will
+            self._store.retire(self._worker, outcomes.stopped)
         self._wakeup.ring_next()
         self._reporter.flush()
         renew = self._stale or self._has_served or self._slot.stop() is Stop.RENEW
@@ -191,28 +210,57 @@ class ServiceWorker:
 
     def _settle(self, ended: list[Outcome], claim: int) -> Settled:
         """Settle and claim; what has to be stored is kept until it can be."""
-        while True:
+        if self._slot.claims_held():
+            claim = 0
+        while ended or claim:
             try:
                 settled = self._store.settle(
                     self._worker, ended, claim, Output(self._orders.log, self._output_end())
                 )
                 break
             except (StoreBusyError, StoreUnusableError) as error:
-                self._reporter.tell("store_waiting", error=str(error))
-                time.sleep(_STORE_PAUSE)
-            if self._stops():
+                self._wait_out(error)
                 claim = 0
+        else:
+            settled = Settled([], [], more=False)
+        self._is_out_of_trouble()
         for outcome in settled.dropped:
             self._reporter.tell("claim_lost", job=outcome.job, execution=outcome.execution)
         if settled.more:
             self._wakeup.ring_next()
         return settled
 
+    def _wait_out(self, error: StoreError) -> None:
+        """Tell that the database cannot be used, once, and wait before the next try."""
+        if isinstance(error, StoreDamagedError):
+            raise error
+        self._tell_trouble(str(error))
+        time.sleep(_STORE_PAUSE)
+
+    def _tell_trouble(self, error: str) -> None:
+        if not self._in_trouble:
+            self._in_trouble = True
+            self._reporter.tell("store_trouble", error=error)
+
+    def _is_out_of_trouble(self) -> None:
+        if self._in_trouble:
+            self._in_trouble = False
+            self._reporter.tell("store_works")
+
+    def _glance(self) -> Glance:
+        if self._slot.claims_held():
+            return Glance(ready=False, next_due=None)
+        try:
+            return self._store.glance()
+        except (StoreBusyError, StoreUnusableError) as error:
+            self._wait_out(error)
+            return Glance(ready=False, next_due=None)
+
     def _wait(self) -> None:
         """Wait for work, unless some has come in the meantime."""
         self._slot.write(Status())
         self._reporter.flush()
-        glance = self._store.glance()
+        glance = self._glance()
         seconds = POLLING_INTERVAL
         if glance.next_due is not None:
             seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
@@ -228,8 +276,8 @@ class ServiceWorker:
         """Run one claimed job and clean up behind it."""
         if self._stops() or self._is_stale(claim):
             return outcomes.released(claim)
-        if claim.max_attempts == 1:
-            self._store.begin(claim.execution)
+        if claim.max_attempts == 1 and not self._is_on_disk(claim):
+            return outcomes.released(claim)
         start = self._output_end()
         told = self._reporter.started(claim)
         begun = self._begin(claim, start)
@@ -254,6 +302,15 @@ class ServiceWorker:
         seconds = (time.monotonic_ns() - begun) / _NANOSECONDS
         self._reporter.ended(claim, outcome, seconds, started_told=told)
         return outcome
+
+    def _is_on_disk(self, claim: Claim) -> bool:
+        """See to it that no power loss forgets a claim; False when that cannot be done now."""
+        try:
+            self._store.begin(claim.execution)
+        except (StoreBusyError, StoreUnusableError) as error:
+            self._wait_out(error)
+            return False
+        return True
 
     def _begin(self, claim: Claim, output_start: int) -> int:
         """Say until when this job may run, and set the timer that does not need anybody."""
@@ -337,8 +394,14 @@ class ServiceWorker:
 
     def _put_back(self, claim: Claim) -> None:
         """Let the next job find the process as this one did."""
-        with suppress(OSError, ValueError):  # a job may have closed it
+        try:
             sys.stdout.flush()
+        except ValueError:  # a job has closed it
+            pass
+        except OSError as error:
+            # What could not be written would be tried again with the next job's output.
+            self._surroundings.discard_output()
+            self._tell_trouble(f"the output of jobs cannot be written: {error.strerror}")
         changed = self._surroundings.restore()
         if self._surroundings.is_crowded:
             changed.append("descriptors")

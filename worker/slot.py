@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 _PAGE = 4096
 _STOP_AT = 0
+_HOLD_AT = 1
 _INTERRUPTION = struct.Struct("=qq")  # reason, execution it is meant for
 _INTERRUPTION_AT = 8
 _PEAK = struct.Struct("=qq")  # execution, bytes
@@ -116,6 +117,10 @@ class Slot:
         """Read what is asked for between jobs."""
         return Stop(self._memory[_STOP_AT])
 
+    def claims_held(self) -> bool:
+        """Read whether nothing is to be claimed for the time being."""
+        return bool(self._memory[_HOLD_AT])
+
     def interruption_of(self, execution: int) -> Reason:
         """Why this execution, and no other, is to be interrupted."""
         reason, meant = _INTERRUPTION.unpack_from(self._memory, _INTERRUPTION_AT)
@@ -143,6 +148,10 @@ class Slot:
     def order_stop(self, stop: Stop) -> None:
         """Ask for a stop between jobs."""
         self._memory[_STOP_AT] = stop
+
+    def hold_claims(self, hold: bool) -> None:  # noqa: FBT001
+        """Let nothing be claimed for the time being; False lets claiming go on."""
+        self._memory[_HOLD_AT] = hold
 
     def order_interruption(self, execution: int, reason: Reason) -> None:
         """Say which execution the next SIGTERM is meant for, and why."""

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from gigq.queue.user_connections import roll_back_connections
@@ -121,6 +122,16 @@ class Surroundings:
                 changed = True
                 self._reopen(number)
         return changed
+
+    def discard_output(self) -> None:
+        """Forget what is buffered and cannot be written."""
+        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        for number in (1, 2):
+            os.dup2(nothing, number)
+            with suppress(OSError, ValueError):  # closed by a job
+                self._streams[number].flush()
+            os.dup2(self._saved[number], number)
+        os.close(nothing)
 
     def _reopen(self, number: int) -> None:
         """Make a new stream in place of one that a job has closed, and its descriptor with it."""

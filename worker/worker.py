@@ -10,13 +10,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
-from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, StoreBusyError
+from gigq.queue.errors import (
+    EmptyDatabaseError,
+    InvalidJobError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreUnusableError,
+)
 from gigq.queue.identity import own_identity
 from gigq.queue.logs import logger
 from gigq.queue.main_guard import refuse_while_loading
@@ -152,6 +159,9 @@ class Worker:
                 signal.signal(number, handler)
 
 
+_STORE_PAUSE = 0.5  # seconds between tries to store an outcome
+
+
 class _Lane:
     """One registered life in one thread."""
 
@@ -205,12 +215,18 @@ class _Lane:
             _log.error("job %s (%s): %s", claim.uuid, claim.name, outcome.error)
 
     def _settle(self, store: SqliteStore, outcome: Outcome) -> Settled:
-        """Store an outcome; a lock that somebody holds for long is waited for, however long."""
+        """Store an outcome; a lock that is held, or a full disk, is waited for, however long."""
+        told = False
         while True:
             try:
                 return store.settle(self._worker, [outcome])
-            except StoreBusyError as error:
-                _log.warning("the outcome of a job waits to be stored: %s", error)
+            except StoreDamagedError:
+                raise
+            except (StoreBusyError, StoreUnusableError) as error:
+                if not told:
+                    _log.warning("the outcome of a job waits to be stored: %s", error)
+                told = True
+            time.sleep(_STORE_PAUSE)
 
     def _attempt(self, store: SqliteStore, claim: Claim) -> Outcome:
         seconds = None if claim.timeout is None else claim.timeout / clock.MICROSECONDS

@@ -116,6 +116,14 @@ def directory() -> str:
     return str(Path.cwd())
 
 
+def print_much(key: str, size: int) -> int:
+    """Print so many bytes when the file go-KEY is there; the worker's pid."""
+    wait(key)
+    for _ in range(size // 100):
+        print("x" * 99)
+    return os.getpid()
+
+
 # Jobs that do not end
 
 

@@ -24,7 +24,10 @@ LINKED = ("queue", "worker", "supervisor")
 FOLDERS = ("gigq", *LINKED, "tests", "examples")
 HEAVY = {"click", "msgspec", "prometheus_client", "psutil", "rich", "structlog", "watchdog"}
 # What supervisor and workers say to each other and nobody logs.
-PROTOCOL = {"ready", "registered", "files", "look_soon", "worn", "serve", "stop"}
+PROTOCOL = {
+    *("ready", "registered", "files", "look_soon", "worn", "serve", "stop"),
+    *("store_trouble", "store_works"),
+}
 
 
 class Source(NamedTuple):

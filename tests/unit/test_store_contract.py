@@ -1562,7 +1562,10 @@ class TestSqlite:
         assert isinstance(bench.store, SqliteStore)
         assert self.synchronous(bench.store) == 1
         statements.clear()
+        log = bench.store.path.with_name("gigq.db-wal")
+        before = log.stat().st_size
         bench.store.begin(claim.execution)
+        assert log.stat().st_size > before, "without a write, a commit syncs nothing"
         seen = [text.split("SET")[0].strip() for text in statements]
         assert seen == [
             "PRAGMA synchronous = FULL",
@@ -1572,6 +1575,16 @@ class TestSqlite:
             "PRAGMA synchronous = NORMAL",
         ]
         assert self.synchronous(bench.store) == 1
+
+    def test_trying_out_writes(self, path: Path) -> None:
+        """A trial is written to the disk, and leaves nothing behind."""
+        with closing(SqliteStore(path, durable=False)) as store:
+            log = path.with_name("gigq.db-wal")
+            before = log.stat().st_size
+            store.try_out()
+            assert log.stat().st_size > before
+            assert store._connection.rows("SELECT * FROM workflow") == []
+            assert self.synchronous(store) == 1
 
     def test_begin_that_fails_leaves_it_normal(self, path: Path) -> None:
         """A `begin` that cannot have the lock leaves the connection as it was."""

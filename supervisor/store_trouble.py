@@ -1,0 +1,108 @@
+"""What the service does while the database cannot be written: it claims nothing, and says so once.
+
+A full disk, a failing one, or a lock that somebody holds: workers and the store thread each find
+out by themselves and keep what they have to store. Here it becomes one trouble of the service, with
+one event at its begin and one at its end. It is over when everybody has stored what was kept, and
+there is room to go on.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any
+
+from gigq.queue.connection import CHECKPOINT_BYTES
+from gigq.queue.errors import StoreUnusableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gigq.queue.sqlite_store import SqliteStore
+    from gigq.supervisor.log import Log
+    from gigq.supervisor.store_thread import StoreThread
+
+_SECOND = 1_000_000_000
+_SHORTEST = 1 * _SECOND  # from the begin to the first try
+_LONGEST = 60 * _SECOND
+_APART = 60 * _SECOND  # troubles that come sooner after each other are one that lasts
+_STORE_THREAD = ""  # where workers have names
+
+
+class StoreTrouble:
+    """Who cannot use the database, and since when. Times are nanoseconds of the monotonic clock."""
+
+    def __init__(self, log: Log, store: StoreThread, hold_claims: Callable[[bool], None]) -> None:
+        """Begin without trouble; `hold_claims` is called with True at its begin."""
+        self.error: str | None = None  # what is wrong now
+        self._log = log
+        self._store = store
+        self._hold_claims = hold_claims
+        self._troubled: set[str] = set()
+        self._since = self._next = self._ended = 0
+        self._patience = _SHORTEST
+        self._trying = False
+        store.on_trouble = lambda error: self.begins(_STORE_THREAD, error)
+        store.on_recovery = lambda: self.ends(_STORE_THREAD)
+
+    def begins(self, who: str, error: str) -> None:
+        """Note that somebody cannot store what is to be stored."""
+        self._troubled.add(who)
+        if self.error is not None:
+            return
+        now = time.monotonic_ns()
+        soon = self._ended and now < self._ended + _APART
+        self._patience = min(self._patience * 2, _LONGEST) if soon else _SHORTEST
+        self._since, self._next = now, now + self._patience
+        self.error = error
+        self._log.event("store_waiting", error=error)
+        self._hold_claims(True)  # noqa: FBT003
+
+    def ends(self, who: str) -> None:
+        """Note that somebody has stored all that was kept, or is gone."""
+        self._troubled.discard(who)
+
+    def next_look(self) -> int:
+        """When `advance` has something to do."""
+        return 1 << 62 if self.error is None or self._trying else self._next
+
+    def advance(self) -> None:
+        """Try whether it is over."""
+        if time.monotonic_ns() >= self.next_look():
+            self._trying = True
+            self._store.do(_make_sure_of_room, self._tried)
+
+    def _tried(self, _: None) -> None:
+        self._trying = False
+        now = time.monotonic_ns()
+        self._next = now + _SHORTEST
+        if self._troubled or self.error is None:
+            return
+        self.error = None
+        self._ended = now
+        self._log.event("store_recovered", seconds=round((now - self._since) / _SECOND, 3))
+        self._hold_claims(False)  # noqa: FBT003
+
+    def describe(self) -> dict[str, Any] | None:
+        """Tell what is wrong, and for how many seconds; None when nothing is."""
+        if self.error is None:
+            return None
+        seconds = (time.monotonic_ns() - self._since) / _SECOND
+        return {"error": self.error, "seconds": round(seconds, 3)}
+
+
+def _make_sure_of_room(store: SqliteStore) -> None:
+    """Write, and see that the log could grow as it does between two checkpoints.
+
+    Else one job would be claimed, and the next one would find the disk full again. Raises
+    StoreUnusableError.
+    """
+    folder = store.companions.output
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, CHECKPOINT_BYTES)
+    except OSError as error:
+        message = f"{folder}: no room for {CHECKPOINT_BYTES >> 20} MiB: {error.strerror}"
+        raise StoreUnusableError(message) from None
+    store.try_out()
