@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
-from gigq.queue.figures import IDLE_EVERY
+from gigq.queue.figures import ATTEMPTS, IDLE_EVERY, WAIT
 from gigq.queue.records import Claim, Outcome, Output, Settled
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
 
@@ -96,7 +96,7 @@ class Moves:
             raise StoreError(message)
         self._connection.run(sql.HOLD_JOB, (claim.execution, self._now, claim.job))
         self.moved(claim.queue_id, State.READY, State.RUNNING)
-        self.figures.claimed.append((claim.queue_id, self._now - claim.ready_since))
+        self.figures.happened.append((WAIT, claim.queue_id, self._now - claim.ready_since))
         self.figures.begun[claim.execution] = self._now
         return claim
 
@@ -131,7 +131,9 @@ class Moves:
         )
         self.moved(outcome.queue_id, State.RUNNING, target)
         lasted = self._now - self._started_at(outcome.execution)
-        self.figures.ended.append((outcome.queue_id, outcome.verdict, lasted, outcome.peak_memory))
+        self.figures.happened.append(
+            (ATTEMPTS, outcome.queue_id, outcome.verdict, lasted, outcome.peak_memory)
+        )
         if target in FINAL:
             self.tell_children(outcome.job, target)
         return True

@@ -11,7 +11,7 @@ from gigq.queue import statements as sql
 from gigq.queue.companions import Companions
 from gigq.queue.connection import CHECKPOINT_BYTES, LOCK_PATIENCE, Connection, Synchronous
 from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, WorkflowError
-from gigq.queue.figures import AT_ONCE, Figures
+from gigq.queue.figures import AT_ONCE, BUSY_EVERY, RECLAIMED, Figures
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.records import (
@@ -37,7 +37,7 @@ from gigq.queue.records import (
 )
 from gigq.queue.sqlite_moves import Moves
 from gigq.queue.sqlite_submit import Submission
-from gigq.queue.states import HELD, PENDING, RECLAIMED, UNSUCCESSFUL, State
+from gigq.queue.states import HELD, PENDING, TAKEN_BACK, UNSUCCESSFUL, State
 from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class SqliteStore(Store):
     @contextmanager
     def _moves(self) -> Iterator[Moves]:
         figures = self._figures
-        figures.begin()
+        figures.every = BUSY_EVERY
+        before = len(figures.happened)
         try:
             with self._connection:
                 moves = Moves(self._connection, clock.now(), figures)
@@ -107,7 +108,7 @@ class SqliteStore(Store):
                 moves.count()
                 wrote = figures.write_in_time(self._connection)
         except BaseException:
-            figures.roll_back()
+            del figures.happened[before:]
             raise
         if wrote:
             figures.written(self._connection)
@@ -236,8 +237,10 @@ class SqliteStore(Store):
         with self._moves() as moves:
             judged = [(held, judge(held)) for held in self.claims_of(worker)]
             ended = [(held, outcome) for held, outcome in judged if moves.end(outcome)]
-            moves.figures.reclaimed += [
-                held.queue_id for held, outcome in ended if outcome.verdict in RECLAIMED
+            moves.figures.happened += [
+                (RECLAIMED, held.queue_id)
+                for held, outcome in ended
+                if outcome.verdict in TAKEN_BACK
             ]
             moves.figures.every = AT_ONCE
             self._connection.run(sql.RETIRE, (clock.now(), worker))

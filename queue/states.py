@@ -68,7 +68,7 @@ class Verdict(StrEnum):
     RELEASED = "released"  # claimed and never begun
 
 
-RECLAIMED = frozenset({Verdict.LOST, Verdict.RELEASED})  # the verdicts on what a dead worker held
+TAKEN_BACK = frozenset({Verdict.LOST, Verdict.RELEASED})  # the verdicts on what a dead worker held
 
 
 class Transition(NamedTuple):

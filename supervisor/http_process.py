@@ -138,7 +138,7 @@ class HttpProcess:
         if self._listens and "/" in self._listen:
             _remove_socket(Path(self._listen))
         if self._listen == self._wanted:
-            self._retry(status, self._trouble)
+            self._retry(status, self._trouble or "it died")
 
     def _retry(self, status: int | None, error: str | None) -> None:
         self._failures += 1
