@@ -138,10 +138,14 @@ def kill_all_children(patience: float) -> int:
 
 
 def tree_name(pid: int) -> str | None:
-    """Tell which worker process's tree a process belongs to, by its environment."""
+    """Tell which worker process's tree a process belongs to, by its environment.
+
+    None also for one that is gone or another user's. Raises OSError when it cannot be seen, for
+    want of descriptors: it must not pass for dead.
+    """
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     for entry in environment.split(b"\0"):
         name, _, value = entry.partition(b"=")
@@ -153,18 +157,16 @@ def tree_name(pid: int) -> str | None:
 def kill_tree(name: str) -> int:
     """Kill what a dead worker process left when no supervisor was there to inherit it.
 
-    Waits up to two seconds until it is gone. Gives how many processes were seen.
+    Waits up to two seconds until it is gone. Gives how many processes are left. Raises OSError
+    when processes cannot be seen.
     """
-    import psutil  # noqa: PLC0415
-
     give_up = time.monotonic() + _STRAYS_WITHIN
-    seen: set[int] = set()
     while True:
-        found = [pid for pid in psutil.pids() if pid != os.getpid() and tree_name(pid) == name]
+        pids = [int(pid) for pid in os.listdir("/proc") if pid.isdecimal()]  # noqa: PTH208 (names)
+        found = [pid for pid in pids if pid != os.getpid() and tree_name(pid) == name]
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        seen.update(found)
         if not found or time.monotonic() > give_up:
-            return len(seen)
+            return len(found)
         time.sleep(_PAUSE)

@@ -26,7 +26,8 @@ def reclaim_dead(store: Store) -> list[Reclaimed]:
     """End the lives of workers whose processes, and whose supervisors, are gone.
 
     A supervisor that lives takes back by itself, once it has seen the whole tree dead. Before a job
-    goes back, what it had started is killed. Gives what was recorded.
+    goes back, what it had started is killed; while that cannot be done or seen, it does not go
+    back. Gives what was recorded.
     """
     reclaimed: list[Reclaimed] = []
     for row in store.open_workers():
@@ -35,12 +36,18 @@ def reclaim_dead(store: Store) -> list[Reclaimed]:
             continue
         seen = liveness(row.identity)
         if seen is Liveness.DEAD:
-            if row.tree is not None:
-                kill_tree(row.tree)
-            reclaimed += store.retire(row.worker, lost_unseen)
+            if row.tree is None or _ends(row.tree):
+                reclaimed += store.retire(row.worker, lost_unseen)
         elif seen is Liveness.ALIVE and row.parent is not None:
             _let_go_on(row.identity)
     return reclaimed
+
+
+def _ends(tree: str) -> bool:
+    try:
+        return kill_tree(tree) == 0
+    except OSError:  # too few descriptors to see what lives
+        return False
 
 
 def _let_go_on(orphan: Identity) -> None:
