@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 Synchronous = Literal["NORMAL", "FULL"]
 
+CRASH_AT = "GIGQ_CRASH_AT"  # in the environment: see gigq.queue.crash_points
 LOCK_PATIENCE = 30.0  # seconds before a client gives up on the write lock
 PAGE_BYTES = 2048
 CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about two thousand pages
@@ -332,6 +333,15 @@ class Connection:
         self._pid = os.getpid()
         if reopen:
             self._sqlite = self._open()
+
+
+def connection_class() -> type[Connection]:
+    """Give the class of connection that a store uses."""
+    if CRASH_AT not in os.environ:
+        return Connection
+    from gigq.queue.crash_points import CrashingConnection  # noqa: PLC0415 (for tests only)
+
+    return CrashingConnection
 
 
 def _connect(path: Path) -> sqlite3.Connection:

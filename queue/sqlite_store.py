@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.companions import Companions
-from gigq.queue.connection import CHECKPOINT_BYTES, LOCK_PATIENCE, Connection, Synchronous
+from gigq.queue.connection import (
+    CHECKPOINT_BYTES,
+    LOCK_PATIENCE,
+    Synchronous,
+    connection_class,
+)
 from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, WorkflowError
 from gigq.queue.figures import AT_ONCE, BUSY_EVERY, RECLAIMED, Figures
 from gigq.queue.identity import Identity
@@ -78,7 +83,7 @@ class SqliteStore(Store):
         if not create and not exists(self.path):
             message = f"there is no database {self.path}; submit a job to it first"
             raise EmptyDatabaseError(message)
-        self._connection = Connection(
+        self._connection = connection_class()(
             self.path,
             self.companions,
             synchronous=self._synchronous,

@@ -20,6 +20,7 @@ from gigq.queue.settings import read_settings
 NOT_RUN = {
     "scripts/demo": "installs from the package index into the checkout's .venv",
     "scripts/test": "would run these tests again",
+    "python -m tests.storm --minutes 10 --seed 7": "lasts ten minutes; a test runs a short one",
     "pip uninstall --yes gigq": "would remove a package of these tests",
     "python3 -m venv /srv/gigqd": "writes outside the page's folder, as do the next two",
     "/srv/gigqd/bin/pip install --require-hashes -r requirements/build.txt "
