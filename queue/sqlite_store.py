@@ -382,7 +382,7 @@ class SqliteStore(Store):
     # For monitoring
 
     def try_write(self) -> None:
-        """Write, but change nothing. Raises StoreError where that cannot be done."""
+        """See whether one may write now; nothing reaches the disk."""
         with self._connection:
             # The lock alone would be given for a file that may only be read, too.
             self._connection.run(sql.TRY_WRITE)

@@ -240,7 +240,10 @@ class Store(ABC):
 
     @abstractmethod
     def try_write(self) -> None:
-        """Write, but change nothing. Raises StoreError where that cannot be done."""
+        """See whether one may write now; unlike `try_out`, nothing reaches the disk.
+
+        Raises StoreError.
+        """
 
     @abstractmethod
     def queue_counts(self) -> list[tuple[str, str | None, int | None]]:

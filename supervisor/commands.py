@@ -83,7 +83,7 @@ class Commands:
             **self._facts(),
             "wanted": self._pool.wanted,
             "paused": self._pool.paused,
-            "trouble": self._pool.start_trouble,
+            "start_trouble": self._pool.start_trouble,
             "workers": self._pool.describe(),
             "restarts": dict(self._pool.restarts),
         }

@@ -48,13 +48,15 @@ def check_service(answer: dict[str, Any]) -> list[Check]:
 def _service_trouble(answer: dict[str, Any]) -> str | None:
     if answer["state"] != "running":
         return f"is {answer['state']}: it ends when the running jobs have ended"
-    return "was drained; it goes on after: gigqd resume" if answer["paused"] else None
+    if answer["paused"]:
+        return "was drained; it goes on after: gigqd resume"
+    return f"claims nothing: {answer['trouble']['error']}" if answer["trouble"] else None
 
 
 def _worker_trouble(answer: dict[str, Any]) -> str | None:
     if any(worker["state"] in READY for worker in answer["workers"]):
         return None
-    why = f": {answer['trouble']}" if answer["trouble"] else ""
+    why = f": {answer['start_trouble']}" if answer["start_trouble"] else ""
     return f"none is ready, {answer['wanted']} wanted{why}"
 
 

@@ -81,6 +81,9 @@ METRICS = {
     ),
     "gigq_disk_free_bytes": Known("gauge", (), "Room on the database's disk for its user."),
     "gigq_service_up": Known("gauge", (), "1 if gigqd answers, else 0."),
+    "gigq_service_claims": Known(
+        "gauge", (), "0 while it claims nothing, because the database cannot be written; else 1."
+    ),
     "gigq_workers": Known("gauge", ("state",), "Worker processes, by what they do."),
     "gigq_workers_wanted": Known("gauge", (), "Worker processes that there should be."),
     "gigq_worker_restarts_total": Known(
@@ -224,6 +227,7 @@ def _size(path: str) -> int:
 
 
 def _of_service(service: dict[str, Any]) -> Iterator[Family]:
+    yield _family("gigq_service_claims", {(): service["trouble"] is None})
     workers = service["workers"]
     states: Values = {(state,): 0 for state in WORKER_STATES}
     for worker in workers:

@@ -6,14 +6,14 @@ import json
 import re
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gigq.queue.sqlite_store import SqliteStore
-from gigq.supervisor.health import READY
+from gigq.supervisor.health import READY, check_service
 from gigq.supervisor.metrics import METRICS, RESTARTS, WORKER_STATES, exposition
 
 if TYPE_CHECKING:
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALERTS = CONFIGS / "prometheus-alerts.yml"
 DASHBOARD = CONFIGS / "grafana-dashboard.json"
-SERVICE = {
+SERVICE: dict[str, Any] = {
     "wanted": 2,
+    "state": "running",
     "paused": False,
+    "trouble": None,
+    "start_trouble": None,
     "workers": [
         {"number": 1, "state": "idle", "memory": 1 << 24},
         {"number": 2, "state": "waiting", "failed_starts": 1, "next_try": 1.0},
@@ -151,3 +154,26 @@ def test_names_of_queues_are_escaped(tmp_path: Path) -> None:
         for sample in family.samples
     }
     assert {"default", name} <= queues
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ["service: ok", "workers: ok"]),
+        ({"state": "draining"}, ["service: is draining: it ends when the running jobs have ended"]),
+        ({"paused": True}, ["service: was drained; it goes on after: gigqd resume"]),
+        (
+            {"trouble": {"error": "disk full", "seconds": 3}},
+            ["service: claims nothing: disk full"],
+        ),
+        (
+            {"workers": SERVICE["workers"][1:], "start_trouble": "no Python"},
+            ["workers: none is ready, 2 wanted: no Python"],
+        ),
+    ],
+)
+def test_checks_of_the_service(change: dict[str, object], expected: list[str]) -> None:
+    """What the service says of itself is judged, and each check says what is wrong."""
+    checks = check_service({**SERVICE, **change})
+    found = [str(check) for check in checks if not change or check.trouble]
+    assert found == expected
