@@ -47,6 +47,7 @@ Days = Annotated[
     Annotated[float, Meta(gt=0, le=36_500)] | Literal["never"],
     Meta(description='a number of days above 0, up to 36500, or "never"'),
 ]
+Spares = Annotated[int, Meta(ge=0, le=1000, description="an int from 0 to 1000")]
 Jobs = Annotated[int, Meta(ge=0, le=1 << 40, description="an int from 0 up")]
 Size = Annotated[
     Annotated[int, Meta(ge=0, le=MOST)] | Annotated[str, Meta(pattern=PATTERN)],
@@ -57,6 +58,7 @@ Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     Meta(description='"debug", "info", "warning" or "error"'),
 ]
+Durability = Annotated[Literal["normal", "full"], Meta(description='"normal" or "full"')]
 Format = Annotated[Literal["json", "text", "auto"], Meta(description='"json", "text" or "auto"')]
 Listen = Annotated[
     str,
@@ -93,6 +95,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_job_memory: Size = ""
     max_jobs: Jobs = 0
     max_memory: Size = ""
+    spare: Spares = 0
 
 
 class ShutdownSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything gigqd can be told; the defaults serve a single project's folder."""
 
     database: FilePath = "gigq.db"
+    durability: Durability = "normal"
     workers: WorkerSettings = msgspec.field(default_factory=WorkerSettings)
     shutdown: ShutdownSettings = msgspec.field(default_factory=ShutdownSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)

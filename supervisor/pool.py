@@ -19,7 +19,7 @@ import msgspec
 
 from gigq.supervisor.restart_policy import restart_delay
 from gigq.worker.child import Child, ChildState
-from gigq.worker.orders import Orders
+from gigq.worker.orders import Code, Orders
 from gigq.worker.out_of_memory import OutOfMemoryWatch
 from gigq.worker.slot import Phase, Reason, Stop
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gigq.supervisor.log import Log
 
 _SECOND = 1_000_000_000
+_SPARE = 0  # the number of those that have no place yet
+_MOST_PRELOADED = 50  # functions
 
 
 class Pool:
@@ -65,6 +67,7 @@ class Pool:
         self._worker_name = worker_name
         self._once = once
         self._wanted = self._count_of(settings)
+        self._code: dict[Code, None] = {}  # that jobs had, the last at the end
         self._failed_starts: dict[int, int] = {}
         self._not_before: dict[int, int] = {}
         self._host = socket.gethostname().partition(".")[0]
@@ -91,13 +94,42 @@ class Pool:
         new = []
         for number in range(1, self._wanted + 1):
             old, next_one = staying.get(number), standing_by.get(number)
+            if next_one is None and (old is None or old.worn):
+                next_one = self._assign_spare(number, old)
             if next_one is not None:
                 if old is None and number not in leaving:
                     next_one.call()
             elif old is None or old.worn:
                 child = self._spawn_when_due(number, standby=old is not None or number in leaving)
                 new += [child] if child is not None else []
-        return new
+        return new + self._fill_spares()
+
+    def _fill_spares(self) -> list[Child]:
+        """Have as many spares as are wanted beside the workers; they import what jobs needed."""
+        spares = sum(child.number == _SPARE for child in self._standing_by())
+        if not self._wanted or self._once or spares >= self._settings.workers.spare:
+            return []
+        child = self._spawn_when_due(_SPARE, standby=True)
+        return [child] if child is not None else []
+
+    def _assign_spare(self, number: int, old: Child | None) -> Child | None:
+        """Let a spare, if one is ready, take this place; and the old one go, if there is one."""
+        for child in self._standing_by():
+            if child.number == _SPARE and child.state is not ChildState.STARTING:
+                child.number = number
+                if old is not None:
+                    old.order(Stop.RENEW)
+                return child
+        return None
+
+    def remember_code(self, code: list[Any]) -> None:
+        """Let spares load what a job has needed, those that there are and those to come."""
+        if Code(*code) not in self._code:
+            for child in self._standing_by():
+                child.channel.send({"event": "load", "code": code})
+        self._code[Code(*code)] = None
+        for forgotten in list(self._code)[:-_MOST_PRELOADED]:
+            del self._code[forgotten]
 
     def _spawn_when_due(self, number: int, *, standby: bool) -> Child | None:
         if self._not_before.get(number, 0) > time.monotonic_ns():
@@ -119,7 +151,7 @@ class Pool:
         going = [child for child in self.children if child.worn or child.stop is not Stop.NO]
         replaced = {child.number for child in going}
         for child in self._standing_by():
-            if child.number > self._wanted or child.number not in replaced:
+            if child.number > self._wanted or child.number not in {_SPARE, *replaced}:
                 child.order(Stop.DRAIN)  # another gets ready for whoever needs it
 
     def _staying(self) -> list[Child]:
@@ -176,6 +208,9 @@ class Pool:
             self._log.event("workers_renewed", reason="code", path=path, workers=len(old))
         for child in old:
             child.order(Stop.RENEW)
+        for child in self._standing_by():
+            if child in children:
+                child.order(Stop.DRAIN)
 
     def replace_all(self, reason: str) -> None:
         """Let others take the places of all, each between two jobs, once the other is ready."""
@@ -199,6 +234,7 @@ class Pool:
         environment, self._environment = self._environment, settings.worker_environment()
         old, new = before.workers, settings.workers
         same = msgspec.structs.replace(old, count=new.count) == new
+        same = same and before.durability == settings.durability
         if not same or environment != self._environment:
             self._not_before.clear()
             self.replace_all("settings")
@@ -222,6 +258,7 @@ class Pool:
             log=f"{self._host}.{number}.{token}.log",
             pythonpath=tuple(workers.pythonpath),
             allow=tuple(workers.allow),
+            durable=self._settings.durability == "full",
             directory=workers.directory,
             kill_grace=workers.kill_grace,
             start_timeout=workers.start_timeout,
@@ -229,6 +266,8 @@ class Pool:
             max_job_memory=self._settings.job_memory_limit(),
             max_jobs=_spread(workers.max_jobs),
             max_memory=self._settings.worker_memory_limit(),
+            tells_code=workers.spare > 0,
+            preload=tuple(self._code) if number == _SPARE else (),
             once=self._once,
         )
         python = workers.python or sys.executable
@@ -303,7 +342,8 @@ class Pool:
         """Whether there are as many as are wanted, all ready."""
         if self.paused:
             return True
-        good = [child for child in self._not_told_to_go() if not child.worn]
+        here = [child for child in self._not_told_to_go() if child.number != _SPARE]
+        good = [child for child in here if not child.worn]
         ready = {child.number for child in good if child.state is not ChildState.STARTING}
         wanted = set(range(1, self._wanted + 1))
         return ready == wanted == {child.number for child in good}

@@ -241,6 +241,8 @@ class Supervisor:
             event = message.pop("event")
             if event == "ready":
                 self._greet(child, message["version"], message["python"])
+            elif event == "code":
+                self._pool.remember_code(message["code"])
             elif event == "worn":
                 self._pool.recycle(child, message["reason"], message["jobs"])
             elif event == "files":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from gigq.queue.records import Claim
+    from gigq.worker.orders import Code
 
 _COMMAND = "gigq.worker.command"
 
@@ -52,7 +53,7 @@ class Allowed:
             return _refusal("a command line", module)
         return _refusal(f"{module}.{name}", f"{module}:{name}")
 
-    def foreign(self, claim: Claim, module: ModuleType, function: object) -> str | None:
+    def foreign(self, claim: Claim | Code, module: ModuleType, function: object) -> str | None:
         """Say that a function was not defined in the module or script that is allowed, if so.
 
         Else `myapp.jobs` would allow `os.system` too, by way of what that module has imported.

@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 
+class Code(NamedTuple):
+    """Where a function comes from, as a claim says it."""
+
+    import_root: str
+    function_module: str
+    function_name: str
+    script: str | None
+    python: str
+
+
 class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start to import
     """All that a worker process needs to know. Times are seconds."""
 
@@ -15,6 +25,7 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     log: str  # the output file's name in the output folder
     pythonpath: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()  # what may be run; nothing: anything
+    durable: bool = False  # wait for the disk at each claim and end
     directory: str = ""
     kill_grace: float = 2.0
     start_timeout: float = 60.0  # within which it has to become ready
@@ -22,6 +33,8 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     max_job_memory: int = 0  # bytes; 0: no limit but a job's own
     max_jobs: int = 0  # to run before it is replaced; 0: any number
     max_memory: int = 0  # bytes, beyond which it is replaced between jobs; 0: never
+    tells_code: bool = False  # say where the functions of its jobs come from
+    preload: tuple[Code, ...] = ()  # functions to load before it is ready
     once: bool = False  # run one job, if one is ready, and go
 
     def as_message(self) -> dict[str, Any]:
@@ -33,4 +46,5 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
         """Read it from the channel."""
         fields = {name: value for name, value in message.items() if name != "event"}
         lists = {name: tuple(message[name]) for name in ("pythonpath", "allow")}
-        return cls(**{**fields, **lists})
+        preload = tuple(Code(*each) for each in message["preload"])
+        return cls(**{**fields, **lists, "preload": preload})

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from gigq.queue.records import Claim
+    from gigq.worker.orders import Code
 
 PARENT_RESULTS = "parent_results"
 JOB_RESULTS = "job_results"  # the older name, accepted where nothing else fills it
@@ -66,7 +67,7 @@ class Loader:
         # The file of each module, as it was when it was loaded; also of one without the function.
         self._stamps: dict[tuple[str, str, str | None], tuple[str | None, Stamp | None]] = {}
 
-    def load(self, claim: Claim) -> Loaded:
+    def load(self, claim: Claim | Code) -> Loaded:
         """Give the function of a claim. Raises FunctionLoadError, NotAllowedError."""
         refusal = self._limits.refusal(claim.function_module, claim.function_name, claim.script)
         if refusal is not None:
@@ -82,16 +83,16 @@ class Loader:
                 self._on_load()
         return found
 
-    def is_stale(self, claim: Claim) -> bool:
+    def is_stale(self, claim: Claim | Code) -> bool:
         """Tell whether the file of a function's module has changed since it was loaded."""
         file, loaded_from = self._stamps.get(self._place(claim), (None, None))
         return file is not None and stamp(file) != loaded_from
 
-    def _place(self, claim: Claim) -> tuple[str, str, str | None]:
+    def _place(self, claim: Claim | Code) -> tuple[str, str, str | None]:
         root = self._limits.root(claim.import_root, claim.script)
         return root, claim.function_module, claim.script
 
-    def _load(self, claim: Claim) -> Loaded:
+    def _load(self, claim: Claim | Code) -> Loaded:
         importlib.invalidate_caches()
         what = claim.script or claim.function_module
         file = claim.script
@@ -119,7 +120,7 @@ class Loader:
             raise NotAllowedError(foreign)
         return _look_at(function)
 
-    def _module(self, claim: Claim) -> ModuleType:
+    def _module(self, claim: Claim | Code) -> ModuleType:
         if claim.script is None:
             return importlib.import_module(claim.function_module)
         main = sys.modules["__main__"]
@@ -145,7 +146,7 @@ class Loader:
         return module
 
 
-def _attribute(module: ModuleType, claim: Claim) -> Callable[..., Any]:
+def _attribute(module: ModuleType, claim: Claim | Code) -> Callable[..., Any]:
     found: Any = module
     where = claim.script or f"module {claim.function_module} ({module.__dict__.get('__file__')})"
     for part in claim.function_name.split("."):
@@ -192,7 +193,7 @@ def _asks_for_nothing(function: Callable[..., Any]) -> bool:
     return not any_name and PARENT_RESULTS not in parameters and JOB_RESULTS not in parameters
 
 
-def _why_not_imported(claim: Claim, error: BaseException) -> str:
+def _why_not_imported(claim: Claim | Code, error: BaseException) -> str:
     here = sys.executable
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         what = claim.script or claim.function_module

@@ -30,14 +30,15 @@ from gigq.queue.sqlite_store import SqliteStore
 from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
-from gigq.worker.allowed import Allowed
+from gigq.worker.allowed import Allowed, NotAllowedError
 from gigq.worker.current_job import CurrentJob, running
 from gigq.worker.import_roots import ImportRoots, stamp
 from gigq.worker.kernel_timer import KernelTimer
+from gigq.worker.orders import Code
 from gigq.worker.process_tree import has_children, kill_all_children
 from gigq.worker.progress_store import ProgressStore
 from gigq.worker.reporter import Reporter
-from gigq.worker.resolve import Loader
+from gigq.worker.resolve import FunctionLoadError, Loader
 from gigq.worker.slot import Phase, Reason, Status, Stop
 from gigq.worker.surroundings import Surroundings
 from gigq.worker.time_limit import (
@@ -107,6 +108,7 @@ class ServiceWorker:
         self._watched: set[str] = set()
         self._meter = Meter()
         self._jobs = 0  # that it has begun
+        self._told_code: set[Code] = set()
         self._last_told = False  # that it is to be replaced
         self._weigh_at = 0
         signal.signal(signal.SIGTERM, self._on_terminate)
@@ -123,7 +125,8 @@ class ServiceWorker:
             return ExitCode.DRAINED
 
     def _serve(self) -> ExitCode:
-        self._store = SqliteStore(self._orders.database, durable=False, create=False)
+        self._store = SqliteStore(self._orders.database, durable=self._orders.durable, create=False)
+        self._preload()
         self._reporter.tell("ready", version=__version__, python=sys.executable)
         self._stand_by()
         self._wakeup = Wakeup(self._store.companions.doorbell)
@@ -147,11 +150,28 @@ class ServiceWorker:
                 idle = True
         return self._leave(ended)
 
+    def _preload(self) -> None:
+        """Load what the jobs of others needed; why that does not work, a job will tell."""
+        for code in self._orders.preload:
+            self._load_early(code)
+
+    def _load_early(self, code: Code) -> None:
+        with suppress(FunctionLoadError, NotAllowedError):
+            self._loader.load(code)
+
+    def _tell_code(self, claim: Claim) -> None:
+        code = Code(*(getattr(claim, name) for name in Code._fields))
+        if code not in self._told_code:
+            self._told_code.add(code)
+            self._reporter.tell("code", code=code)
+
     def _stand_by(self) -> None:
         """Wait, ready, while another one still holds the place."""
         while self._slot.stop() is Stop.STANDBY and not self._orphaned:
             select.select([self._channel], [], [])
-            self._channel.receive()
+            for message in self._channel.receive():
+                if message["event"] == "load":
+                    self._load_early(Code(*message["code"]))
             if self._channel.at_end:
                 self._orphaned = True
 
@@ -283,6 +303,8 @@ class ServiceWorker:
         begun = self._begin(claim, start)
         self._jobs += 1
         self._tell_wear()
+        if self._orders.tells_code:
+            self._tell_code(claim)
         outcome = self._attempt(claim)
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business

@@ -7,6 +7,7 @@ told without the database. `lifecycle.oracle` reads it.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigq.db_utils import get_connection
+from gigq.queue.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +106,11 @@ def exit_script(key: str) -> None:
     """Call sys.exit."""
     with noted(key):
         sys.exit(3)
+
+
+def durability() -> list[str]:
+    """Tell what the worker's own connections to the database wait for."""
+    return [each.synchronous for each in gc.get_objects() if isinstance(each, Connection)]
 
 
 def variable(name: str) -> str | None:

@@ -176,6 +176,20 @@ def test_changed_environment_reaches_jobs(folder: Path, oracle: Oracle) -> None:
         assert service.wait_status(running, "completed")["attempts"] == 1
 
 
+def test_durability(folder: Path) -> None:
+    """With durability = "full" workers wait for the disk; a reload is enough."""
+    with Service(folder, configuration=workers(1)) as service:
+        job = service.submit("jobs.durability")
+        service.wait_status(job, "completed")
+        assert service.queue.get_result(job) == ["NORMAL"]
+        service.configure('durability = "full"\n' + workers(1))
+        service.wait_for("workers_renewed", seconds=FOLLOWED_WITHIN, reason="settings")
+        service.wait_ready(2)
+        job = service.submit("jobs.durability", max_attempts=1)
+        service.wait_status(job, "completed")
+        assert service.queue.get_result(job) == ["FULL"]
+
+
 def test_changed_grace_reaches_jobs(folder: Path, oracle: Oracle) -> None:
     """A changed kill_grace holds for the next jobs."""
     with Service(folder, configuration=workers(1, "kill_grace = 0\n")) as service:

@@ -25,7 +25,7 @@ FOLDERS = ("gigq", *LINKED, "tests", "examples")
 HEAVY = {"click", "msgspec", "prometheus_client", "psutil", "rich", "structlog", "watchdog"}
 # What supervisor and workers say to each other and nobody logs.
 PROTOCOL = {
-    *("ready", "registered", "files", "look_soon", "worn", "serve", "stop"),
+    *("ready", "registered", "files", "look_soon", "worn", "code", "load", "serve", "stop"),
     *("store_trouble", "store_works"),
 }
 
