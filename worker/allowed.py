@@ -6,7 +6,8 @@ An entry is one of
 - a function, `myapp.jobs:load` or `myapp.jobs.load`, wherever it was defined;
 - a script, by its absolute path: what it defines.
 
-No entry at all allows everything.
+No entry at all allows everything. The canary of an installation may always run: it tells as whom
+jobs run, and takes nothing from its submitter.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gigq.worker.orders import Code
 
 _COMMAND = "gigq.worker.command"
+_CANARY = "gigq.worker.canary.canary"
 
 
 class NotAllowedError(Exception):
@@ -38,7 +40,7 @@ class Allowed:
             entry for entry in entries if entry[:1] != "/" and ":" not in entry
         )
         named = frozenset(entries) - self._scripts
-        self._functions = frozenset(entry.replace(":", ".") for entry in named)
+        self._functions = frozenset((_CANARY, *(entry.replace(":", ".") for entry in named)))
         self.is_limited = bool(entries)
 
     def refusal(self, module: str, name: str, script: str | None) -> str | None:

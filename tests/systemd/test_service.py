@@ -31,7 +31,7 @@ class Service:
 
     def configure(self, text: str = "") -> None:
         """Write its configuration as a whole."""
-        head = f'database = "{DATABASE}"\n[workers]\npythonpath = ["{JOBS}"]\n'
+        head = f'database = "{DATABASE}"\n[workers]\npythonpath = ["{JOBS}"]\nallow = ["jobs"]\n'
         self.machine.write(CONFIGURATION, head + text)
 
     def drop_in(self, text: str) -> None:
@@ -159,7 +159,7 @@ def test_reload_taken_and_refused(service: Service) -> None:
     (event, *_) = until(
         lambda: service.machine.entries("GIGQ_EVENT=configuration_refused"), what="the event"
     )
-    assert f"{CONFIGURATION}:4: workers.count" in event["GIGQ_ERROR"]
+    assert f"{CONFIGURATION}:5: workers.count" in event["GIGQ_ERROR"]
     status = "a changed configuration is refused"
     until(lambda: status in service.machine.shown(UNIT, "StatusText"), what=status)
     service.configure("count = 2\n")
@@ -277,7 +277,7 @@ def test_mistake_in_the_configuration_is_not_retried(service: Service) -> None:
     assert service.machine.shown(UNIT, "NRestarts") == "0"
     installed = service.machine.run(GIGQD, "install")
     assert installed.returncode == 78
-    assert f"{CONFIGURATION}:4: workers.count" in installed.stderr
+    assert f"{CONFIGURATION}:5: workers.count" in installed.stderr
     service.configure()
     service.machine.ok("systemctl", "start", UNIT)
 

@@ -17,6 +17,7 @@ ENTRIES = ("myapp.jobs", "myapp.mail:send", "other.tools.clean", "/srv/etl.py")
         ("myapp.jobs.daily", "load"),
         ("myapp.mail", "send"),
         ("other.tools", "clean"),
+        ("gigq.worker.canary", "canary"),
     ],
 )
 def test_admitted(module: str, name: str) -> None:
