@@ -76,4 +76,6 @@ def _sentence(error: Exception) -> str | None:
         return f"the database cannot be used: {error}; examine it with: gigq doctor"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, FileNotFoundError):  # of os.getcwd, the one call that names no file
+        return "the current directory has been removed; change to one that is there"
     return None

@@ -179,6 +179,22 @@ class TestMistakes:
             assert "Traceback" not in done.err
             assert done.err != ""
 
+    def test_directory_that_is_gone(self, tmp_path: Path) -> None:
+        """In a directory that somebody has removed, a command says so."""
+        (tmp_path / "gone").mkdir()
+        script = 'cd gone && rmdir ../gone && exec "$0" submit os.getcwd --db "$1"'
+        done = subprocess.run(
+            ["sh", "-c", script, GIGQ, str(tmp_path / "x.db")],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        told = "gigq: the current directory has been removed; change to one that is there\n"
+        assert done.stderr.endswith(told)
+        assert "Traceback" not in done.stderr
+
     def test_reader_that_goes_away(self, look: Client) -> None:
         """A pipe that is closed early is no fault to complain of."""
         done = subprocess.run(

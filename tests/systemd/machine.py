@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
+import pytest
 from harness import until
 
 if TYPE_CHECKING:
@@ -186,6 +188,30 @@ class Machine:
         done = self.run(*words, user=user, **variables)
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def start_manager_of(self, user: str) -> dict[str, str]:
+        """Start a user's service manager, as a login does; the variables that lead to it.
+
+        Where that cannot be, the test is skipped with the reason.
+        """
+        number = self.ok("id", "-u", user).strip()
+        started = self.run("systemctl", "start", f"user@{number}")
+        if started.returncode != 0:
+            pytest.skip(
+                f"no service manager of a user starts ({started.stderr.strip()}); it takes: "
+                "apt-get install dbus libpam-systemd"
+            )
+        return {"HOME": f"/home/{user}", "XDG_RUNTIME_DIR": f"/run/user/{number}"}
+
+    def processes_of(self, user: str) -> list[str]:
+        """List the processes that a user runs in it, by their command lines."""
+        number = self.ok("id", "-u", user).strip()
+        found = []
+        for process in self.path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if process.name.isdecimal() and process.stat().st_uid == int(number):
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+        return found
 
     def path(self, path: Path | str) -> Path:
         """Give where this machine sees a path of it."""

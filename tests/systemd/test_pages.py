@@ -34,14 +34,8 @@ def test_commands_do_what_the_pages_say() -> None:
         pytest.skip(f"no systemd can be booted here: {reason}")
     with Machine() as machine:
         machine.ok("useradd", "--create-home", "ada")
-        user = machine.ok("id", "-u", "ada").strip()
-        if machine.run("systemctl", "start", f"user@{user}").returncode != 0:
-            pytest.skip("no user's service manager without D-Bus: apt-get install dbus")
-        own = {
-            "HOME": "/home/ada",
-            "XDG_RUNTIME_DIR": f"/run/user/{user}",
-            "PATH": f"{ENVIRONMENT}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        }
+        own = machine.start_manager_of("ada")
+        own["PATH"] = f"{ENVIRONMENT}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         for page in (PAGES_OF_SYSTEMD[0], EVENTS, PAGES_OF_SYSTEMD[1]):
             for text in commands(page):
                 if DONE_ALREADY.match(text):

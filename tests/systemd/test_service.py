@@ -117,6 +117,7 @@ def service(machine: Machine, files_before: set[str]) -> Iterator[Service]:
     assert "/var/lib/gigq" not in files_before
     installed = machine.run(GIGQD, "install")
     assert installed.returncode == 0, installed.stderr
+    assert any("gigq.worker.entry" in each for each in machine.processes_of("gigq"))
     assert f"a job ran as user gigq, in {PYTHON}" in installed.stderr
     service = Service(machine)
     service.configure()
@@ -398,7 +399,7 @@ def test_uninstall_leaves_data_only(service: Service, files_before: set[str]) ->
     for stays in (CONFIGURATION, DATABASE, "userdel gigq"):
         assert stays in removed.stderr
     assert machine.shown(UNIT, "LoadState") == "not-found"
-    assert machine.run("pgrep", "--uid", "gigq").stdout == ""
+    assert machine.processes_of("gigq") == []
     # What the system itself keeps of users, and of these tests' users.
     others = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid")
     others += ("/etc/subgid", "/etc/.pwd.lock", "/home/", "/var/log/", "/var/lib/systemd/")
