@@ -1,4 +1,8 @@
-"""A verified copy of a database beside it, before something large is done to it."""
+"""A verified copy of a database: beside it, before something large is done to it, or anywhere.
+
+It is made by SQLite's backup in one step, inside one read transaction: writers go on meanwhile, and
+the copy is the database at one moment. It stays in WAL mode, as what is put back has to be.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ def back_up(source: sqlite3.Connection, path: Path) -> Path:
     """
     copy = _new_file(path)
     try:
-        problems = _copy(source, copy)
+        problems = copy_and_check(source, copy)
     except sqlite3.Error as error:
         copy.unlink()
         message = f"no backup of {path} could be made ({error}); nothing was changed"
@@ -36,44 +40,53 @@ def back_up(source: sqlite3.Connection, path: Path) -> Path:
             f"sqlite3 {path} .recover"
         )
         raise StoreError(message)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return copy
+
+
+_CACHE = 200_000  # KiB, for a check that looks at all pages in the order of each index
 
 
 def _new_file(path: Path) -> Path:
     """Create an empty file with the database's permissions, under a name that is free."""
     # Local time, as in the names that people give.
     name = f"{path.name}.before-migrate-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    status = path.stat()
-    mode = stat.S_IMODE(status.st_mode)
     for number in range(1, 1000):
         copy = path.with_name(name if number == 1 else f"{name}-{number}")
         try:
-            descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+            create_like(path, copy)
         except FileExistsError:
             continue
         except OSError as error:
             message = f"no backup can be made: {copy}: {error.strerror}; nothing was changed"
             raise StoreError(message) from None
-        with suppress(PermissionError):  # only root may give it to the database's owner
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, mode)
-        os.close(descriptor)
         return copy
     message = f"there are too many backups like {name} beside {path}; remove some"
     raise StoreError(message)
 
 
-def _copy(source: sqlite3.Connection, copy: Path) -> str:
+def create_like(path: Path, copy: Path) -> None:
+    """Create an empty file that is as open to others as the one at `path`. Raises OSError."""
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+    with suppress(PermissionError):  # only root may give it to the database's owner
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, mode)
+    os.close(descriptor)
+
+
+def copy_and_check(source: sqlite3.Connection, copy: Path) -> str:
+    """Copy what `source` sees into an empty file; gives "ok" or what is wrong with the copy."""
     with closing(sqlite3.connect(copy, isolation_level=None)) as target:
         source.backup(target)
-        # One file, without a log beside it, is easier to keep and to put back.
-        target.execute("PRAGMA journal_mode = DELETE").fetchall()
+        target.execute(f"PRAGMA cache_size = -{_CACHE}")
         rows = target.execute("PRAGMA integrity_check").fetchall()
     return "; ".join(str(row[0]) for row in rows)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """See to it that the folder's new names are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -249,6 +249,8 @@ COUNT = """
 INSERT INTO tally (queue_id, state, jobs) VALUES (?, ?, ?)
 ON CONFLICT (queue_id, state) DO UPDATE SET jobs = jobs + excluded.jobs"""
 COUNTS = "SELECT state, sum(jobs) FROM tally GROUP BY state"
+TALLY = "SELECT queue_id, state, jobs FROM tally WHERE jobs <> 0"
+COUNTED = "SELECT queue_id, state, count(*) FROM job GROUP BY queue_id, state"
 QUEUE_COUNTS = """
 SELECT q.name, t.state, t.jobs FROM queue q LEFT JOIN tally t ON t.queue_id = q.id
  ORDER BY q.name"""

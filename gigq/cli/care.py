@@ -1,4 +1,4 @@
-"""Care for a database: doctor, migrate."""
+"""Care for a database: doctor, backup, migrate."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ def doctor(where: Where) -> None:
             out(f"  → {printable(finding.remedy)}")
         wrong |= finding.level == "error"
     raise click.exceptions.Exit(Exit.FAILED if wrong else Exit.DONE)
+
+
+@command("backup", shows="/backup/gigq-monday.db")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@pass_where
+def backup(where: Where, file: Path, *, force: bool) -> None:
+    """Copy the database while it is used, and check the copy.
+
+    FILE appears when the copy is whole, sound and on the disk, with the database's permissions.
+    """
+    from gigq.queue.backup_to import back_up_to  # noqa: PLC0415 (seldom used)
+
+    with where.look():
+        pass  # says how to name another database
+    done = back_up_to(where.path(), file, force=force)
+    size = f"{done.size / 1e6:,.1f} MB"
+    out(f"Backed up {where.path()} to {done.path}: {plural(done.jobs, 'job')}, {size}, checked")
 
 
 @command("migrate", shows="gigq.db")

@@ -50,6 +50,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Serve and care": {
         "worker": Entry("serving", "worker", "Run jobs until stopped."),
         "doctor": Entry("care", "doctor", "Examine the database and what surrounds it."),
+        "backup": Entry(
+            "care", "backup", "Copy the database while it is used, and check the copy."
+        ),
         "migrate": Entry("care", "migrate", "Convert a database of an older version."),
         "version": Entry("about", "version", "Print the version."),
         "completion": Entry("about", "completion", "Print a shell's completion script."),
