@@ -8,7 +8,7 @@ import re
 from docs.page import ROOT
 
 PAGE = ROOT / "docs" / "explanation" / "supervision.md"
-_TEST = re.compile(r"`((?:lifecycle|unit|integration|cli)/\w+\.py)(?:::(\w+))?`")
+_TEST = re.compile(r"`((?:lifecycle|unit|integration|cli|systemd)/\w+\.py)(?:::(\w+))?`")
 _ROW = re.compile(r"^\| (?!What goes wrong \||---)(.*) \|$", re.MULTILINE)
 _LEAST_ROWS = 32
 
