@@ -79,11 +79,11 @@ def test_backup_of_a_running_service_is_restored(tmp_path: Path) -> None:
         assert restored.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         restored.execute("PRAGMA wal_autocheckpoint = 0")
     with Service(tmp_path) as service:
-        assert service.wait_for("job_reclaimed")["job_id"] == running
+        service.wait_for("job_reclaimed", job_id=running)
         go.touch()
         for job in [running, *jobs, *acknowledged]:
             service.wait_status(job, "completed")
-        assert service.queue.stats()["completed"] == service.queue.stats()["total"]
+        until(lambda: (stats := service.queue.stats())["completed"] == stats["total"])
 
 
 def test_permissions(filled: Client) -> None:
