@@ -14,12 +14,12 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import random
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from gigq.queue import clock
 from gigq.queue.errors import (
     ForeignDatabaseError,
     StoreBusyError,
@@ -232,7 +232,7 @@ class Connection:
                 f"close what holds it (fuser {self._path} lists them) and try again"
             )
             raise StoreBusyError(message)
-        time.sleep(random.uniform(_RETRY_SHORTEST, _RETRY_LONGEST))  # noqa: S311
+        time.sleep(clock.jitter(_RETRY_SHORTEST, _RETRY_LONGEST))
 
     def set_synchronous(self, synchronous: Synchronous) -> None:
         """Choose what the next commits wait for; between transactions only."""

@@ -6,7 +6,6 @@ the sentence that says why it cannot be had, are decided here.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import os
@@ -127,6 +126,8 @@ class Loader:
         own = getattr(main, "__file__", None)
         if self._roots is None and own and os.path.realpath(own) == os.path.realpath(claim.script):
             return main  # the process that runs its own script's jobs
+        import hashlib  # noqa: PLC0415 (for scripts only)
+
         name = "gigq_script_" + hashlib.sha256(claim.script.encode()).hexdigest()[:16]
         if name in sys.modules:
             return sys.modules[name]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from gigq.queue import clock
 from gigq.queue.doorbell import Doorbell
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Wakeup:
 
     def wait(self, seconds: float) -> None:
         """Wait until something happens, at most about so long."""
-        self._epoll.poll(seconds * random.uniform(1 - _JITTER, 1))  # noqa: S311
+        self._epoll.poll(seconds * clock.jitter(1 - _JITTER, 1))
 
     def wake(self) -> None:
         """End the wait, from another thread or a signal handler."""
