@@ -322,7 +322,7 @@ def _no_new_process(pid: int) -> Iterator[None]:
 @pytest.mark.parametrize("frozen", ["worker", "what its job started"])
 def test_process_that_cannot_be_killed(folder: Path, oracle: Oracle, frozen: str) -> None:
     """What outlives SIGKILL keeps its own job claimed; others go on, and the service can stop."""
-    group = _control_group("gigq-test-frozen", "freezer.state")
+    group = _control_group(f"gigq-test-{os.getpid()}", "freezer.state")
     try:
         with Service(folder, configuration=AT_ONCE) as service:
             job = service.submit("jobs.leave_orphan", {"key": "x"}, timeout=1.5)
