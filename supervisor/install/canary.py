@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import signal
 import sys
 import time
 from pathlib import Path
@@ -65,11 +66,13 @@ def run(database: Path, seconds: float) -> dict[str, object]:
                 description="shows after an installation that jobs run",
             )
         )
-        while (found := queue.get_status(job))["status"] in _UNFINISHED:
-            if time.monotonic() > give_up:
-                queue.cancel(job, running=True)
-                break
-            time.sleep(_LOOK)
+        try:
+            while (found := queue.get_status(job))["status"] in _UNFINISHED:
+                if time.monotonic() > give_up:
+                    break
+                time.sleep(_LOOK)
+        finally:
+            queue.cancel(job, running=True)  # without effect on one that has ended
     return {"job": str(job), **{key: found[key] for key in ("status", "result", "error")}}
 
 
@@ -79,6 +82,7 @@ def _user() -> str:
 
 if __name__ == "__main__":
     order, path, *rest = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         if order == "prepare":
             prepare(Path(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _CANARY_WITHIN = 60.0  # seconds
 _LOOK = 0.2
+_BUSY_FOR = 10.0  # seconds with work for all, which is as good a sign as a canary
 _LAST_LINES = 12
 _CANARY = (sys.executable, "-P", "-m", "gigq.supervisor.install.canary")
 
@@ -150,25 +152,36 @@ def _canary(place: Place, database: Path) -> str:
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **run_as(place.user)
     ) as process:
-        trouble = ""
+        trouble, state, busy_since = "", "", time.monotonic()
         while process.poll() is None and not trouble:
             time.sleep(_LOOK)
             state = _shown(place, "StatusText")
             trouble = state if "workers do not start" in state else ""
+            if not _all_are_busy(state):
+                busy_since = time.monotonic()
+            elif time.monotonic() > busy_since + _BUSY_FOR:
+                process.terminate()  # which takes the canary back
+                return f"no job of ours was tried, for all workers have others to run: {state}"
         if trouble:
-            process.kill()
+            process.terminate()
         output, errors = process.communicate()
     done = json.loads(output) if output else {}
     if done.get("status") == "completed":
         result = done["result"]
         return f"a job ran as user {result['user']}, in {result['python']}"
-    why = trouble or done.get("error") or errors.strip() or f"it is still {done.get('status')}"
+    still = f"ours is still {done.get('status')} ({state})"
+    why = trouble or done.get("error") or errors.strip() or still
     message = (
         f"{place.unit_name} runs, but no job does: {why}\n"
         f"  Its configuration: {place.configuration}; its log: {_log(place)}\n"
         f"  Correct that, then: {place.command('install')}"
     )
     raise GigqError(message)
+
+
+def _all_are_busy(state: str) -> bool:
+    found = re.search(r"(\d+) of \d+ workers, (\d+) busy", state)
+    return found is not None and found[1] == found[2] != "0"
 
 
 # What is told

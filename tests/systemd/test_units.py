@@ -14,6 +14,7 @@ from systemd.machine import ROOT
 
 from gigq.queue.errors import GigqError
 from gigq.queue.settings import read_settings
+from gigq.supervisor.install.installing import _all_are_busy
 from gigq.supervisor.install.place import Place, Scope
 from gigq.supervisor.install.units import (
     configuration_text,
@@ -143,6 +144,22 @@ def test_users_and_groups() -> None:
     """The user of the unit is the one that is created."""
     assert sysusers_line().split()[:2] == ["u", "gigq"]
     assert "User=gigq\nGroup=gigq\n" in unit_text(PLACES[0])
+
+
+@pytest.mark.parametrize(
+    ("state", "busy"),
+    [
+        ("2 of 2 workers, 2 busy", True),
+        ("paused; 1 of 2 workers, 1 busy; workers do not start: x", True),
+        ("2 of 2 workers, 1 busy", False),
+        ("0 of 2 workers, 0 busy", False),
+        ("stopping: running jobs: 2, for which there are 20 s", False),
+        ("", False),
+    ],
+)
+def test_workers_that_have_no_time_for_a_canary(state: str, *, busy: bool) -> None:
+    """Whether all workers have a job is read from the status that systemd shows."""
+    assert _all_are_busy(state) == busy
 
 
 @pytest.mark.parametrize("name", ["gigq", "gigqd", "a b", "../x", "-x", "", "a.b", "x" * 65])
