@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import socket
 import sqlite3
@@ -362,7 +361,6 @@ def _is_served(client: Client) -> bool:
         return False
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run something as another user")
 def test_read_only_database() -> None:
     """A database that may not be written is not ready; the check says why."""
     with tempfile.TemporaryDirectory() as name:
@@ -372,10 +370,10 @@ def test_read_only_database() -> None:
         SqliteStore(path).close()
         with closing(sqlite3.connect(path)) as held:  # a service has it open, and its log is there
             held.execute("SELECT count(*) FROM job").fetchall()
-            path.chmod(0o644)
+            path.chmod(0o444)
             code = (
                 "import os, sys; from pathlib import Path; from gigq.supervisor.health import *; "
-                "os.setgroups([]); os.setgid(65534); os.setuid(65534); "
+                "os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); "
                 "print(check_database(Path(sys.argv[1])))"
             )
             done = subprocess.run(
