@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gigq.queue import clock
-from gigq.queue.errors import StoreError
+from gigq.queue.errors import ForeignDatabaseError, StoreDamagedError, StoreError
 from gigq.queue.housekeeping import Kept, keep_house
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ class Housekeeping:
             self._steps = keep_house(store, self._ages())
         try:
             kept = next(self._steps, None)
-        except StoreError:
+        except (StoreDamagedError, ForeignDatabaseError):
+            raise
+        except (StoreError, OSError):
             kept = None  # busy or full: whoever has something to store says so; until the next pass
         return kept, time.monotonic_ns() - began
 

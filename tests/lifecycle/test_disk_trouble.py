@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 WORKERS = "[workers]\ncount = 2\nreload = false\n"
 NOTICED_WITHIN = 3.0 * GENEROUS
-LASTS = 2.5  # seconds that a trouble goes on, so that whoever tried each second tried again
+LASTS = 1.6  # seconds that a trouble goes on, so that whoever tried each second tried again
 MEBIBYTE = 1 << 20
 DISK = 24 * MEBIBYTE
 DAMAGED = 78
