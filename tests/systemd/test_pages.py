@@ -28,6 +28,7 @@ def commands(page: str) -> Iterator[str]:
                     yield command.text
 
 
+@pytest.mark.timeout(400)  # many commands, and the machine may be busy
 def test_commands_do_what_the_pages_say() -> None:
     """From the installation to the removal of everything, each command succeeds."""
     if reason := why_not():
