@@ -36,6 +36,7 @@ class Moves:
         self._tally: dict[tuple[int, str], int] = {}
         self._budget = CHILDREN_AT_ONCE
         self._awakened = False  # a job became ready or scheduled, or children are left to tell
+        self._may_be_wished = True  # somebody may want an execution to end
 
     # Counters
 
@@ -51,9 +52,9 @@ class Moves:
 
     def count(self) -> None:
         """Write the counters; the last thing before the commit."""
-        for (queue, state), jobs in self._tally.items():
-            if jobs:
-                self._connection.run(sql.COUNT, (queue, state, jobs))
+        changed = [(*key, jobs) for key, jobs in self._tally.items() if jobs]
+        if changed:
+            self._connection.run_many(sql.COUNT, changed)
 
     # Claiming
 
@@ -61,11 +62,14 @@ class Moves:
         self, worker: int, outcomes: Sequence[Outcome], claim: int, output: Output | None = None
     ) -> Settled:
         """End, ready, claim: the order matters, so that a chain's next link is claimed at once."""
+        self._may_be_wished, is_telling, next_due = self._connection.row(sql.OCCASION)
         dropped = [outcome for outcome in outcomes if not self.end(outcome)]
         claims: list[Claim] = []
         if claim:
-            self._promote()
-            self._go_on_telling()
+            if next_due is not None and next_due <= self._now:
+                self._promote()
+            if is_telling or self._awakened:
+                self._go_on_telling()
             while len(claims) < claim and (taken := self._take(worker, output)):
                 claims.append(taken)
             if not claims:
@@ -74,9 +78,6 @@ class Moves:
 
     def _promote(self) -> None:
         """Make ready what is due."""
-        (next_due,) = self._connection.row(sql.NEXT_DUE)
-        if next_due is None or next_due > self._now:
-            return
         for (queue,) in self._connection.rows(sql.PROMOTE, (self._now, _DUE_AT_ONCE)):
             self.moved(queue, State.SCHEDULED, State.READY)
 
@@ -147,7 +148,7 @@ class Moves:
     def _as_wished(self, outcome: Outcome) -> Outcome:
         """Let an execution that somebody asked to end be cancelled, however it ended."""
         execution = outcome.execution
-        if self._connection.row(sql.IS_TO_END, (execution,)) is None:
+        if not self._may_be_wished or self._connection.row(sql.IS_TO_END, (execution,)) is None:
             return outcome
         self._connection.run(sql.NO_LONGER_TO_END, (execution,))
         return outcome._replace(

@@ -33,8 +33,8 @@ SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attem
        s.kind,
        s.function_module, s.function_name, s.script, s.import_root, s.directory, s.job_directory,
        s.python, s.params, s.timeout, s.max_memory, s.pass_parent_results, s.parents, j.updated_at
-  FROM (SELECT (SELECT id FROM job INDEXED BY job_ready
-                 WHERE state = 'ready' AND queue_id = q.id
+  FROM (SELECT (SELECT id FROM job INDEXED BY job_live
+                 WHERE live = 1 AND queue_id = q.id
                  ORDER BY priority DESC, id LIMIT 1) AS id
           FROM queue q WHERE q.paused = 0) head
   JOIN job j ON j.id = head.id
@@ -49,7 +49,10 @@ UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, ex
  WHERE id = ? AND state = 'ready'"""
 # Another value for certain: an update that changes nothing writes no page, and waits for no disk.
 BEGIN_EXECUTION = "UPDATE execution SET started_at = max(started_at + 1, ?) WHERE id = ?"
-NEXT_DUE = "SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled'"
+# What most settles find empty, in one look.
+OCCASION = """
+SELECT EXISTS (SELECT 1 FROM cancellation), EXISTS (SELECT 1 FROM fanout),
+       (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled')"""
 PROMOTE = """
 UPDATE job SET state = 'ready', updated_at = ?1
  WHERE id IN (SELECT id FROM job INDEXED BY job_scheduled
@@ -57,7 +60,7 @@ UPDATE job SET state = 'ready', updated_at = ?1
 RETURNING queue_id"""
 GLANCE = """
 SELECT EXISTS (SELECT 1 FROM queue q WHERE q.paused = 0 AND EXISTS (
-         SELECT 1 FROM job INDEXED BY job_ready WHERE state = 'ready' AND queue_id = q.id))
+         SELECT 1 FROM job INDEXED BY job_live WHERE live = 1 AND queue_id = q.id))
        OR EXISTS (SELECT 1 FROM fanout),
        (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled')"""
 PARENT_RESULTS = """
@@ -220,9 +223,9 @@ SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks, tree, par
 OPEN_EXECUTIONS = """
 SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.timeout,
        x.started_at
-  FROM execution x INDEXED BY execution_open JOIN job j ON j.id = x.job_id
+  FROM job j INDEXED BY job_live JOIN execution x ON x.id = j.execution_id
   JOIN job_spec s ON s.job_id = j.id
- WHERE x.worker_id = ? AND x.verdict IS NULL ORDER BY x.id"""
+ WHERE j.live = 0 AND x.worker_id = ? ORDER BY x.id"""
 
 # Wishes and words about running jobs
 
@@ -265,17 +268,17 @@ SELECT coalesce(q.name, ''), m.name, m.label, m.value
 # many of them were tried again; who is next is claimed next, so that is soon over.
 OLDEST_READY = """
 WITH RECURSIVE level (queue_id, priority) AS (
-  SELECT q.id, (SELECT j.priority FROM job j INDEXED BY job_ready
-                 WHERE j.state = 'ready' AND j.queue_id = q.id ORDER BY j.priority LIMIT 1)
+  SELECT q.id, (SELECT j.priority FROM job j INDEXED BY job_live
+                 WHERE j.live = 1 AND j.queue_id = q.id ORDER BY j.priority LIMIT 1)
     FROM queue q WHERE q.paused = 0
    UNION ALL
-  SELECT l.queue_id, (SELECT j.priority FROM job j INDEXED BY job_ready
-                       WHERE j.state = 'ready' AND j.queue_id = l.queue_id
+  SELECT l.queue_id, (SELECT j.priority FROM job j INDEXED BY job_live
+                       WHERE j.live = 1 AND j.queue_id = l.queue_id
                          AND j.priority > l.priority ORDER BY j.priority LIMIT 1)
     FROM level l WHERE l.priority IS NOT NULL LIMIT ?1)
 SELECT q.name, min((SELECT min(head.updated_at) FROM (
-         SELECT j.updated_at FROM job j INDEXED BY job_ready
-          WHERE j.state = 'ready' AND j.queue_id = l.queue_id AND j.priority = l.priority
+         SELECT j.updated_at FROM job j INDEXED BY job_live
+          WHERE j.live = 1 AND j.queue_id = l.queue_id AND j.priority = l.priority
           ORDER BY j.id LIMIT ?2) head))
   FROM level l JOIN queue q ON q.id = l.queue_id WHERE l.priority IS NOT NULL GROUP BY q.id"""
 # Due, and not yet made ready, for no worker came by.
@@ -326,12 +329,12 @@ SELECT p.uuid, p.name, p.state FROM edge e JOIN job p ON p.id = e.parent_id
 STANDING = """
 SELECT j.on_parent_failure, q.paused,
        (SELECT count(*) FROM (
-          SELECT 1 FROM queue o CROSS JOIN job r INDEXED BY job_ready
-              ON r.state = 'ready' AND r.queue_id = o.id AND r.priority > j.priority
+          SELECT 1 FROM queue o CROSS JOIN job r INDEXED BY job_live
+              ON r.live = 1 AND r.queue_id = o.id AND r.priority > j.priority
            WHERE o.paused = 0 LIMIT ?2)),
        (SELECT count(*) FROM (
-          SELECT 1 FROM queue o CROSS JOIN job r INDEXED BY job_ready
-              ON r.state = 'ready' AND r.queue_id = o.id AND r.priority = j.priority AND r.id < j.id
+          SELECT 1 FROM queue o CROSS JOIN job r INDEXED BY job_live
+              ON r.live = 1 AND r.queue_id = o.id AND r.priority = j.priority AND r.id < j.id
            WHERE o.paused = 0 LIMIT ?2))
   FROM job j JOIN queue q ON q.id = j.queue_id WHERE j.id = ?1"""
 BLAMED = """
