@@ -196,8 +196,8 @@ SELECT x.id, j.uuid AS job_id, w.name AS worker_id,
 _SECOND = """
 ALTER TABLE job_spec ADD COLUMN max_memory INTEGER;  -- bytes, of the job with all its processes
 
--- One index for what a claim looks for (1: ready) and what a reclaim looks for (0: held). They stand
--- beside each other, so that an end and the next claim write one page of it.
+-- One index for what a claim looks for (1: ready) and what a reclaim looks for (0: held). They
+-- stand side by side, so that an end and the next claim write one page of it.
 ALTER TABLE job ADD COLUMN live INTEGER GENERATED ALWAYS AS (
   CASE state WHEN 'ready' THEN 1 WHEN 'running' THEN 0 WHEN 'claimed' THEN 0 END) VIRTUAL;
 CREATE INDEX job_live ON job (live, queue_id, priority DESC, id) WHERE live IS NOT NULL;

@@ -6,10 +6,11 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
+from gigq.queue.clock import MICROSECONDS
 from gigq.queue.errors import StoreError
 from gigq.queue.records import Progress
 
@@ -39,14 +40,18 @@ class CurrentJob:
         self.name = claim.name
         self.attempt = claim.attempt
         self.max_attempts = claim.max_attempts
-        self.deadline = None
-        if claim.timeout is not None:
-            self.deadline = datetime.now(UTC) + timedelta(microseconds=claim.timeout)
+        self._ends_at = None if claim.timeout is None else clock.now() + claim.timeout
         self._execution = claim.execution
         self._note = note
         self._lock = threading.Lock()
         self._second = 0
         self._noted = 0
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this attempt will be stopped, with time zone; None for no limit."""
+        ends_at = self._ends_at
+        return None if ends_at is None else datetime.fromtimestamp(ends_at / MICROSECONDS, UTC)
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """Say how far the job is: `done` of `total`, or a count if there is no total.

@@ -132,6 +132,7 @@ class ServiceWorker:
         self._wakeup = Wakeup(self._store.companions.doorbell)
         self._wakeup.watch(self._channel.fileno())
         self._worker = self._register()
+        self._output_at = self._output_end()
         ended: list[Outcome] = []
         idle = True
         while not self._stops():
@@ -235,7 +236,7 @@ class ServiceWorker:
         while ended or claim:
             try:
                 settled = self._store.settle(
-                    self._worker, ended, claim, Output(self._orders.log, self._output_end())
+                    self._worker, ended, claim, Output(self._orders.log, self._output_at)
                 )
                 break
             except (StoreBusyError, StoreUnusableError) as error:
@@ -298,7 +299,7 @@ class ServiceWorker:
             return outcomes.released(claim)
         if claim.max_attempts == 1 and not self._is_on_disk(claim):
             return outcomes.released(claim)
-        start = self._output_end()
+        start = self._output_at
         told = self._reporter.started(claim)
         begun = self._begin(claim, start)
         self._jobs += 1
@@ -317,7 +318,7 @@ class ServiceWorker:
         if len(sys.modules) != self._modules:  # functions import, too
             self._watch_code()
         self._slot.write(Status(Phase.SETTLING, claim.execution))
-        end = self._output_end()
+        end = self._output_at = self._output_end()
         if end > start:
             give_back_middle(self._surroundings.output, start, end)
             outcome = outcome._replace(output=Output(self._orders.log, start, end))

@@ -7,6 +7,7 @@ job anyway.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # signal.getsignal is ten times as slow
 import faulthandler
 import fcntl
 import os
@@ -41,7 +42,7 @@ class Surroundings:
         """Take note of everything; let SIGUSR1 write the stacks of all threads to `stacks`."""
         self._stacks = stacks
         faulthandler.register(_DUMP, file=stacks, all_threads=True)
-        self._handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._handlers: dict[int, Any] = {number: _signal.getsignal(number) for number in _SIGNALS}
         self._environment = dict(os.environ)
         self._raw_environment = dict(_raw(os.environ))
         self._umask = _umask()
@@ -82,7 +83,7 @@ class Surroundings:
         # Blocked, the one of a deadline would never come.
         changed = bool(signal.pthread_sigmask(signal.SIG_SETMASK, ()))
         for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler:
+            if _signal.getsignal(number) is not handler:
                 changed = True
                 signal.signal(number, handler)
                 if number == _DUMP:  # Python does not know of the handler that was there
