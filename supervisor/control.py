@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import struct
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ Answer = dict[str, Any]
 _LONGEST = 1 << 20
 _UCRED = struct.Struct("=iII")  # pid, uid, gid: unix(7), SO_PEERCRED
 _BACKLOG = 16
-_SAYS_WITHIN = 0.05  # seconds; the loop waits for a peer that has connected
+_SAYS_WITHIN = 30.0  # seconds for a peer that has connected; on a busy machine it may be slow
+_TAKES_WITHIN = 0.05  # seconds that the loop waits for a peer to take its answer
 
 
 class Pending:
@@ -35,6 +37,27 @@ class Pending:
     def __init__(self, done: Callable[[], Answer | None]) -> None:
         """Await `done`, which is asked at each turn of the loop."""
         self.done = done
+
+
+class _Speaker:
+    """A peer that has connected and has not finished its line. Nobody waits for it."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        peer.setblocking(False)  # noqa: FBT003
+        self.peer = peer
+        self.said = b""
+        self._give_up = time.monotonic() + _SAYS_WITHIN
+
+    def has_finished(self) -> bool:
+        """Take what has come; tell whether no more is to be expected."""
+        try:
+            part = self.peer.recv(65536)
+        except BlockingIOError:
+            return time.monotonic() > self._give_up
+        except OSError:
+            return True
+        self.said += part
+        return not part or self.said.endswith(b"\n") or len(self.said) >= _LONGEST
 
 
 class ControlServer:
@@ -46,6 +69,7 @@ class ControlServer:
         """Listen at `path`, replacing a socket that a dead service left; the lock is held by us."""
         self._path = path
         self._handle = handle
+        self._speaking: list[_Speaker] = []
         self._waiting: list[tuple[socket.socket, Pending]] = []
         with suppress(FileNotFoundError):
             path.unlink()
@@ -74,7 +98,7 @@ class ControlServer:
             self.socket.accept()[0].close()
 
     def accept(self) -> None:
-        """Take one order. A peer that says nothing is not waited for."""
+        """Let one peer in."""
         self._keep_spare()
         with suppress(OSError):
             try:
@@ -83,18 +107,24 @@ class ControlServer:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     self._turn_away()
                 return
-            peer.settimeout(_SAYS_WITHIN)
             _, uid, _ = _UCRED.unpack(
                 peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
             )
             if uid not in (0, os.geteuid()):
                 _answer(peer, {"error": "orders are taken from the service's user and root only"})
                 return
-            self._take(peer)
+            self._speaking.append(_Speaker(peer))
+            self._listen()
 
-    def _take(self, peer: socket.socket) -> None:
+    def _listen(self) -> None:
+        for speaker in list(self._speaking):
+            if speaker.has_finished():
+                self._speaking.remove(speaker)
+                self._take(speaker.peer, speaker.said)
+
+    def _take(self, peer: socket.socket, order: bytes) -> None:
         try:
-            request = json.loads(_read_line(peer))
+            request = json.loads(order)
             answer = self._handle(request.pop("order"), request)
         except (ValueError, KeyError, AttributeError):
             answer = {"error": "not an order that this service understands"}
@@ -106,7 +136,8 @@ class ControlServer:
             _answer(peer, answer)
 
     def advance(self) -> None:
-        """Answer orders whose effect has happened."""
+        """Take orders that have come; answer those whose effect has happened."""
+        self._listen()
         for peer, pending in list(self._waiting):
             answer = pending.done()
             if answer is not None:
@@ -115,12 +146,12 @@ class ControlServer:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits for an answer."""
-        return bool(self._waiting)
+        """Whether somebody is about to give an order, or waits for an answer."""
+        return bool(self._speaking or self._waiting)
 
     def close(self) -> None:
         """Stop listening; who still waits is told so."""
-        for peer, _ in self._waiting:
+        for peer in [peer for peer, _ in self._waiting] + [each.peer for each in self._speaking]:
             _answer(peer, {"error": "the service ended before it was done"})
         self.socket.close()
         if self._spare is not None:
@@ -156,6 +187,7 @@ def ask(path: Path, order: str, *, patience: float | None = None, **fields: obje
 
 
 def _answer(peer: socket.socket, answer: Answer) -> None:
+    peer.settimeout(_TAKES_WITHIN)
     with suppress(OSError):
         peer.sendall(json.dumps(answer).encode() + b"\n")
     peer.close()

@@ -7,11 +7,12 @@ import os
 import random
 import resource
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import chdir, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -395,6 +396,31 @@ def test_log_that_nobody_reads(folder: Path, oracle: Oracle) -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_peer_that_is_slow(folder: Path, oracle: Oracle) -> None:
+    """Who connects and is silent holds up no other order and no deadline; who is slow is heard."""
+    order = json.dumps({"order": "status"}).encode() + b"\n"
+    with (
+        Service(folder, configuration=AT_ONCE) as service,
+        socket.socket(socket.AF_UNIX) as silent,
+        socket.socket(socket.AF_UNIX) as slow,
+    ):
+        service.wait_ready()
+        with chdir(f"{service.database}.d"):  # for a short name
+            silent.connect("control")
+            slow.connect("control")
+        job = service.submit("jobs.spin", {"key": "x"}, timeout=0.5, max_attempts=1)
+        slow.send(order[:5])
+        assert service.told("status")[0] == 0
+        oracle.wait_gone("x", seconds=0.5 + KILLED_WITHIN)
+        service.wait_status(job, "timeout")
+        slow.send(order[5:])
+        slow.settimeout(30)
+        assert json.loads(slow.makefile().readline())["pid"] == service.process.pid
+        service.stop()
+        silent.settimeout(30)
+        assert "the service ended" in silent.makefile().readline()
 
 
 def test_worker_that_hangs_before_it_is_ready(folder: Path) -> None:
