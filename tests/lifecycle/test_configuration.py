@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import chdir
 from typing import TYPE_CHECKING
 
 import pytest
 from harness import GENEROUS, Service, until, write_jobs
+
+from gigq import Job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +32,12 @@ def test_count_is_followed_under_load(folder: Path, oracle: Oracle) -> None:
 
     def is_served_by(service: Service, count: int) -> bool:
         """Keep it busy meanwhile."""
-        while service.queue.stats()["pending"] < 20:
-            params = {"key": f"job-{len(jobs)}", "seconds": 0.02}
-            jobs.append(service.submit("jobs.quick", params))
+        if service.queue.stats()["pending"] < 20:  # in one go: one by one may be too slow for ever
+            keys = [f"job-{number}" for number in range(len(jobs), len(jobs) + 40)]
+            new = [Job(key, "jobs.quick", {"key": key, "seconds": 0.02}) for key in keys]
+            with chdir(folder):
+                service.queue.submit_many(new)
+            jobs.extend(job.id for job in new)
         return len(service.worker_pids()) == count
 
     with Service(folder, configuration=workers(2)) as service:
