@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gigq.queue import statements as sql
 from gigq.queue.connection import CRASH_AT, Connection
@@ -81,6 +81,12 @@ class CrashingConnection(Connection):
         if here:
             self._pass("after")
         return done
+
+    def rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        """Give all rows; also a change may give some."""
+        if self._sqlite.in_transaction:
+            self._ran |= {statement}
+        return super().rows(statement, values)
 
     def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run one change for each row of values."""
