@@ -11,6 +11,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,13 +64,14 @@ class Storm:
             self.field.set_clock(whose, 0)
         self.service.worker_environment = {}
         self.service.workers_wanted = 3
+        self.service.max_jobs = 0
         self.service.configure()
         self.service.ask("scale", count=3)
 
     def processes(self) -> list[Process]:
-        """List all processes of the service that live."""
-        service = self.service.own()
-        return [*self.service.workers(), *([service] if service else [])]
+        """List all processes of the service and the submitters that live."""
+        others = self.service.own(), *(each.own() for each in self.submitters)
+        return [*self.service.workers(), *(each for each in others if each is not None)]
 
 
 class Fault(NamedTuple):
@@ -168,6 +170,24 @@ def _second_service(storm: Storm, _: random.Random) -> bool:
         _, errors = second.communicate(timeout=60)
         return False
     return first is not None and second.returncode == 1 and b"serves" in errors
+
+
+def _worker_by_hand(storm: Storm, chance: random.Random) -> bool:
+    """Let `gigq worker` serve the same database for a while, and end it gently or not."""
+    seconds, gently = chance.uniform(1, 3), chance.random() < 0.5  # noqa: PLR2004 (half)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "gigq", "--db", str(storm.field.database), "worker"],
+        cwd=storm.field.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **storm.field.clock("service")},
+    )
+    time.sleep(seconds)
+    lived = worker.poll() is None
+    worker.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
+    worker.wait()
+    storm.field.count("kills", lived and not gently)
+    return lived
 
 
 def _with_database(storm: Storm, begin: str, seconds: float) -> bool:
@@ -272,6 +292,7 @@ def _reload(storm: Storm, chance: random.Random) -> bool:
     service.workers_wanted = chance.choice((2, 3, 3, 4))
     service.kill_grace = chance.choice((0.0, 0.1, 0.3))
     service.worker_environment = {}
+    service.max_jobs = chance.choice((0, 0, 15, 60))
     service.configure()
     return service.ask("reload")
 
@@ -355,6 +376,7 @@ FAULTS = (
     Fault("stop the service", 3, _stop_service, lasts=True),
     Fault("stop a submitter", 3, _stop_submitter, lasts=True),
     Fault("a second service", 1.5, _second_service, lasts=True),
+    Fault("a worker by hand", 1.5, _worker_by_hand, lasts=True),
     Fault("lock the database", 2, _lock_database, lasts=True),
     Fault("a long reader", 1.5, _read_long, lasts=True),
     Fault("a full disk", 1.5, _fill_disk, lasts=True),
