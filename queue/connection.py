@@ -15,6 +15,7 @@ import ctypes
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -181,6 +182,9 @@ class Connection:
         """Take the write lock. Raises StoreBusyError when it is not had in time."""
         if self._pid != os.getpid():
             self._leave_to_parent()
+        _begun[threading.get_ident()] = self  # before it is taken: see roll_back_interrupted
+        if self._sqlite.in_transaction:
+            self._roll_back()
         try:
             self._sqlite.execute("BEGIN IMMEDIATE")
         except sqlite3.DatabaseError as error:
@@ -205,12 +209,20 @@ class Connection:
             self._checkpoint_when_long()
         else:
             self._roll_back()
+        _begun.pop(threading.get_ident(), None)
 
     def _roll_back(self) -> None:
         # After a full disk or an I/O error SQLite may have rolled back by itself.
         with suppress(sqlite3.Error):
             if self._sqlite.in_transaction:
                 self._sqlite.execute("ROLLBACK")
+
+    def roll_back_interrupted(self) -> None:
+        """Let go of the write lock, where whoever held it was interrupted."""
+        if self._pid == os.getpid():
+            self._roll_back()
+            if self._gate is not None:
+                _end_gate(self._gate)
 
     def _begin_patiently(self) -> None:
         self.waits += 1
@@ -295,11 +307,11 @@ class Connection:
                 self._gate = _connect(self._path)
                 self._gate.execute("PRAGMA wal_autocheckpoint = 0")
             self._sync_log()
-            self._gate.execute("BEGIN IMMEDIATE")
             try:
+                self._gate.execute("BEGIN IMMEDIATE")
                 self._sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             finally:
-                self._gate.execute("ROLLBACK")
+                _end_gate(self._gate)
         finally:
             os.close(lock)
 
@@ -333,6 +345,27 @@ class Connection:
         self._pid = os.getpid()
         if reopen:
             self._sqlite = self._open()
+
+
+_begun: dict[int, Connection] = {}  # by thread: whose write transaction is under way
+
+
+def roll_back_interrupted() -> None:
+    """Roll back what this thread was in the middle of when an exception cut it short.
+
+    To be called where a job has been interrupted. An exception that a signal handler raises may
+    come between any two steps, also where `with` has taken the lock and not yet begun its block:
+    then nothing would ever give it back.
+    """
+    connection = _begun.pop(threading.get_ident(), None)
+    if connection is not None:
+        connection.roll_back_interrupted()
+
+
+def _end_gate(gate: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        if gate.in_transaction:
+            gate.execute("ROLLBACK")
 
 
 def connection_class() -> type[Connection]:

@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
+from gigq.queue.connection import roll_back_interrupted
 from gigq.queue.errors import (
     ForeignDatabaseError,
     StoreBusyError,
@@ -309,6 +310,7 @@ class ServiceWorker:
         outcome = self._attempt(claim)
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
+        roll_back_interrupted()
         self._kill_timer.stop()
         self._end_children(claim)
         cpu_time, peak = self._meter.stop()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
+from gigq.queue.connection import roll_back_interrupted
 from gigq.queue.errors import (
     EmptyDatabaseError,
     InvalidJobError,
@@ -205,7 +206,9 @@ class _Lane:
             raise
         finally:
             self.current_job_id = None
-            roll_back_connections()  # an open write would lock out whoever settles
+            # An open write would lock out whoever settles.
+            roll_back_interrupted()
+            roll_back_connections()
         settled = self._settle(store, outcome)
         if settled.dropped:
             _log.error("claim of job %s was lost; its outcome was dropped", claim.uuid)

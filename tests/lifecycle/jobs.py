@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gigq
 from gigq.db_utils import get_connection
 from gigq.queue.connection import Connection
 
@@ -204,6 +205,26 @@ def oblige(key: str) -> str:
     with noted(key), suppress(BaseException):
         time.sleep(LONG)
     return "obliged"
+
+
+def tell() -> None:
+    """Say how far it is, all the time."""
+    job = gigq.current_job()
+    while True:
+        job._noted = 0  # more often than it would be stored
+        job.progress(1, 2, "on the way")
+
+
+QUEUES = []
+
+
+def submit_and_be_cut_short(database: str) -> None:
+    """Stand where an interruption comes right after a queue has taken the lock."""
+    queue = gigq.JobQueue(database)
+    QUEUES.append(queue)
+    with queue._open() as store:
+        store._connection.__enter__()
+    raise KeyboardInterrupt
 
 
 # Jobs that use much

@@ -48,6 +48,25 @@ def test_job_is_killed_with_all_it_started(folder: Path, oracle: Oracle, functio
     assert function in found["executions"][-1]["stacks"]
 
 
+def test_interruption_lets_go_of_the_lock(folder: Path) -> None:
+    """A job that is interrupted in the middle of a write to the database locks nobody out."""
+    times = 20
+    with Service(folder, configuration=ONE_WORKER) as service:
+        jobs = [
+            service.submit("jobs.tell", timeout=0.03 + 0.001 * n, max_attempts=1)
+            for n in range(times)
+        ]
+        cut_short = {"database": str(service.database)}
+        failed = service.submit("jobs.submit_and_be_cut_short", cut_short, max_attempts=1)
+        last = service.submit("jobs.directory")
+        for job in jobs:
+            service.wait_status(job, "timeout")
+        service.wait_status(failed, "failed")
+        service.wait_status(last, "completed")
+        assert not service.events("worker_killed")
+        assert not service.events("store_trouble")
+
+
 def test_kill_does_not_wait_for_the_database(folder: Path, oracle: Oracle) -> None:
     """While an outsider holds the write lock, jobs die in time; the record is made afterwards."""
     timeout = 3

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from storm.evidence import Request, Run
 
 
+LATE = 20  # seconds: the longest standstill of a storm, on busy cores
+
+
 class Violation(NamedTuple):
     """A broken promise."""
 
@@ -249,6 +252,30 @@ def _may_undo(request: Request, since: float) -> bool:
     return request.what == "requeue" and (request.answered is None or request.answered >= since)
 
 
+def baseless(case: Case) -> Iterator[Violation]:
+    """Find jobs that did not end well, and nobody and nothing made them."""
+    for job in case.database.jobs.values():
+        blamed = case.database.jobs.get(job.cancelled_by or "")
+        if job.state == "cancelled" and job.cause == "parent_failed":
+            if blamed is not None and blamed.state not in UNSUCCESSFUL:
+                yield Violation("baseless", job.uuid, f"cancelled by {blamed.uuid}: {blamed.state}")
+        elif job.state == "cancelled":
+            asked = {each.what for each in case.notes.requests.get(job.uuid, ())}
+            if not asked & {"cancel", "cancel_running"}:
+                yield Violation("baseless", job.uuid, "cancelled, and nobody asked for it")
+        elif job.state in UNSUCCESSFUL and job.attempts == 0:
+            yield Violation("baseless", job.uuid, f"{job.state} without an attempt")
+
+
+def late(case: Case) -> Iterator[Violation]:
+    """Find runs that went on long after their deadline, though somebody may have been stopped."""
+    for key, runs in case.notes.runs.items():
+        timeout = case.notes.offered.get(key, {}).get("timeout")
+        for run in runs if timeout is not None else ():
+            if run.end is not None and run.end - run.begin > timeout + LATE:
+                yield Violation("late", key, f"{run}; its timeout was {timeout} s")
+
+
 def changed(case: Case) -> Iterator[Violation]:
     """Find changes after a final state that no requeue can have made."""
     last: dict[str, dict] = {}
@@ -331,6 +358,8 @@ RULES: Iterable[Callable[[Case], Iterator[Violation]]] = (
     charged,
     unrecorded,
     ran_cancelled,
+    baseless,
+    late,
     changed,
     counters,
     integrity,

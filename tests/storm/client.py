@@ -66,6 +66,7 @@ class Client:
                     "parents": each.dependencies,
                     "policy": each.on_parent_failure,
                     "max_attempts": each.max_attempts,
+                    "timeout": each.timeout,
                 }
                 for each in jobs
             }

@@ -47,7 +47,7 @@ class Promise:
 
 
 class Request(NamedTuple):
-    """One cancel or requeue of a job."""
+    """One cancel, cancel of a running one, or requeue of a job."""
 
     what: str
     job: str
@@ -80,6 +80,7 @@ class JobRow(NamedTuple):
     execution_id: int | None
     policy: str
     cause: str | None
+    cancelled_by: str | None
 
 
 class Database:
@@ -91,7 +92,8 @@ class Database:
             connection.execute("BEGIN")
             rows = connection.execute(
                 "SELECT id, uuid, name, state, attempts, max_attempts, waiting_on, due_at, begun,"
-                " execution_id, on_parent_failure, cause FROM job"
+                " execution_id, on_parent_failure, cause,"
+                " (SELECT uuid FROM job p WHERE p.id = job.cancelled_by) FROM job"
             ).fetchall()
             self.jobs = {row[1]: JobRow(*row[1:]) for row in rows}
             uuids = {row[0]: row[1] for row in rows}
@@ -193,7 +195,7 @@ class Notes:
                 offers[line["number"]] = Promise(line["jobs"], line["at"])
             elif line["what"] == "acknowledged":
                 offers[line["number"]].acknowledged = line["at"]
-            elif line["what"] in ("cancel", "requeue"):
+            elif line["what"] in ("cancel", "cancel_running", "requeue"):
                 asked[line["number"]] = line
             elif line["what"] == "answer":
                 answers[line["number"]] = line

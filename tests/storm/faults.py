@@ -20,6 +20,7 @@ from harness import GIGQD, replace
 from storm.field import CLOCKS, pick
 
 from gigq import GigqError, JobQueue
+from gigq.queue import clock
 from gigq.queue.connection import CRASH_AT
 from gigq.queue.crash_points import CRASH_MARK, CRASH_POINTS, SIDES
 
@@ -35,6 +36,14 @@ CLIENT_POINTS = ("submit", "submit", "submit", "cancel", "cancel_running", "requ
 SERVICE_POINTS = ("retire", "reclaim", "reclaim")
 WORKER_POINTS = tuple(sorted(set(CRASH_POINTS) - {*CLIENT_POINTS, "clear", "set_up"}))
 _BAD_FILES = ("[workers]\ncount = many\n", "[worker]\n", "[workers]\ncount = 3\nfoo = 1\n", "= x")
+
+
+_CLEARABLE = """
+SELECT uuid, updated_at FROM job
+ WHERE id < ? AND updated_at < ? AND state IN ('completed', 'cancelled')
+ ORDER BY updated_at LIMIT 200"""
+_CLEARED = """
+SELECT uuid FROM job WHERE updated_at < ? AND state IN ('completed', 'cancelled')"""
 
 
 class Storm:
@@ -174,7 +183,7 @@ def _second_service(storm: Storm, _: random.Random) -> bool:
 
 def _worker_by_hand(storm: Storm, chance: random.Random) -> bool:
     """Let `gigq worker` serve the same database for a while, and end it gently or not."""
-    seconds, gently = chance.uniform(1, 3), chance.random() < 0.5  # noqa: PLR2004 (half)
+    seconds, gently = chance.uniform(1, 3), chance.random() < 0.5
     worker = subprocess.Popen(
         [sys.executable, "-m", "gigq", "--db", str(storm.field.database), "worker"],
         cwd=storm.field.folder,
@@ -338,31 +347,28 @@ def _pause(storm: Storm, chance: random.Random) -> bool:
 
 def _clear(storm: Storm, _: random.Random) -> bool:
     """Delete some of what has finished; first note what may go."""
-    try:
-        with (
-            closing(sqlite3.connect(storm.field.database, timeout=5, isolation_level=None)) as look,
-            closing(JobQueue(storm.field.database)) as queue,
-        ):
-            look.execute("PRAGMA wal_autocheckpoint = 0")
-            newest = look.execute("SELECT max(id) FROM job").fetchone()[0] or 0
-            found = look.execute(
-                "SELECT uuid, updated_at FROM job WHERE id < ? AND state IN"
-                " ('completed', 'cancelled') ORDER BY updated_at LIMIT 200",
-                (newest - storm.spared,),
-            ).fetchall()
-            if not found:
-                return False
-            from gigq.queue import clock  # noqa: PLC0415
+    field = storm.field
+    with field.clock_lock, suppress(GigqError, sqlite3.OperationalError):
+        # What ends while this goes on must not seem to have ended before.
+        return not field.is_clock_behind() and _clear_oldest(storm)
+    return False
 
-            before = clock.offset_text(found[-1][1])
-            gone = look.execute(
-                "SELECT uuid FROM job WHERE state IN ('completed', 'cancelled') AND updated_at < ?",
-                (found[-1][1] + 1,),
-            ).fetchall()
-            storm.field.note("clear", clearable=[uuid for (uuid,) in gone])
-            storm.field.count("jobs cleared", queue.clear_completed(before))
-    except (GigqError, sqlite3.OperationalError):
-        return False
+
+def _clear_oldest(storm: Storm) -> bool:
+    with (
+        closing(sqlite3.connect(storm.field.database, timeout=5, isolation_level=None)) as look,
+        closing(JobQueue(storm.field.database)) as queue,
+    ):
+        look.execute("PRAGMA wal_autocheckpoint = 0")
+        newest = look.execute("SELECT max(id) FROM job").fetchone()[0] or 0
+        found = look.execute(_CLEARABLE, (newest - storm.spared, time.time_ns() // 1000)).fetchall()
+        if not found:
+            return False
+        before = found[-1][1]
+        gone = look.execute(_CLEARED, (before,)).fetchall()
+        storm.field.note("clear", clearable=[uuid for (uuid,) in gone])
+        cleared = queue.clear_completed(clock.offset_text(before))
+        storm.field.count("jobs cleared", cleared)
     return True
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import random
 
 COPIED = ("client.py", "jobs.py", "notes.py", "submitter.py")
+CLOCK_RESTS = 4  # seconds: longer than anybody stands still in the middle of a transaction
 HERE = Path(__file__).parent
 DISK = 256 << 20  # bytes of the small disk
 CLOCKS = ("service", "workers", "submitters")  # each may be off by other hours
@@ -91,6 +92,8 @@ class Field:
         self.book = Book(self.notes / "driver.jsonl")
         self.lock = threading.Lock()
         self.counts: Counter[str] = Counter()
+        self.clock_lock = threading.Lock()
+        self._clocks: dict[str, tuple[float, float]] = {}  # hours, and since when
 
     def note(self, what: str, **facts: object) -> None:
         """Note something as the driver; from any thread."""
@@ -112,7 +115,14 @@ class Field:
 
     def set_clock(self, whose: str, hours: float) -> None:
         """Let their wall clock jump to so many hours from the true time."""
-        replace(self.folder / f"clock-{whose}", str(hours))
+        with self.clock_lock:
+            replace(self.folder / f"clock-{whose}", str(hours))
+            self._clocks[whose] = hours, time.monotonic()
+
+    def is_clock_behind(self) -> bool:
+        """Tell whether anybody's clock is behind, or was a moment ago."""
+        now = time.monotonic()
+        return any(hours < 0 or now < since + CLOCK_RESTS for hours, since in self._clocks.values())
 
     def mark(self) -> Path:
         """Name a file for GIGQ_CRASH_MARK."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 LONG = 1000
+OWN: dict = {}  # the queue of this process, for jobs that submit
 
 
 class Run:
@@ -125,6 +126,32 @@ def _progress(run: Run) -> None:
         run.job.progress(step, 3, "on the way")
 
 
+def _tell(run: Run) -> None:
+    while True:
+        run.job._noted = 0  # more often than it would be stored
+        run.job.progress(1, 2, "on the way")
+
+
+def _submit(run: Run) -> None:
+    """Submit a job, as submitters do, through a queue that stays open."""
+    if not OWN:
+        name = f"submitter-of-{os.getpid()}-{own_ticks()}.jsonl"
+        OWN.update(queue=gigq.JobQueue(), book=Book(NOTES / name))
+    OWN["number"] = number = OWN.get("number", 0) + 1
+    job = gigq.Job("submitted", work)
+    job.params.update(key=job.id, do="return")
+    facts = {"do": "return", "parents": [], "policy": "cancel", "max_attempts": job.max_attempts}
+    OWN["book"].note("offer", number=number, jobs={job.id: facts}, by=run.execution)
+    OWN["queue"].submit(job)
+    OWN["book"].note("acknowledged", number=number)
+
+
+def _submit_on(run: Run) -> None:
+    while True:
+        _submit(run)
+        time.sleep(0.005)
+
+
 def _flaky(run: Run, good: int) -> None:
     if run.job.attempt < good:
         message = f"attempt {run.job.attempt} was to fail"
@@ -202,6 +229,9 @@ DEEDS: dict[str, Callable] = {
     "print": _print,
     "big": _big,
     "progress": _progress,
+    "tell": _tell,
+    "submit": _submit,
+    "submit on": _submit_on,
     "flaky": _flaky,
     "fail": _fail,
     "spin": _spin,

@@ -26,6 +26,9 @@ KINDS = {  # deed: weight, parameters, options
     "print": (6, {}, {}),
     "progress": (2, {}, {}),
     "big": (2, {}, {}),
+    "submit": (2, {}, {}),
+    "submit on": (0.15, {}, {"timeout": 0.15}),
+    "tell": (0.3, {}, {"timeout": 0.15}),
     "flaky": (7, {"good": 2}, {}),
     "fail": (3, {}, {}),
     "leave": (0.6, {}, {}),
@@ -60,6 +63,7 @@ class Submitter:
             self._several: 6,
             self._chain: 6,
             self._fan: 5,
+            self._wide: 0.1,
             self._wait_for_known: 3,
             self._cancel: 5,
             self._cancel_running: 3,
@@ -118,6 +122,15 @@ class Submitter:
         flow.add_job(self._job(on_parent_failure=self._policy()), depends_on=leaves)
         self._submit(flow.jobs, flow)
 
+    def _wide(self) -> None:
+        """Submit more children than one transaction tells, below a job that fails or not."""
+        flow = Workflow("wide")
+        source = flow.add_job(self._job())
+        for _ in range(600):
+            policy = self._random.choices(POLICIES, (9, 9, 1, 1))[0]
+            flow.add_job(self._job(on_parent_failure=policy), depends_on=source)
+        self._submit(flow.jobs, flow)
+
     def _wait_for_known(self) -> None:
         """Submit below jobs that may be in any state by now."""
         if self._known:
@@ -135,6 +148,7 @@ class Submitter:
                 "parents": job.dependencies,
                 "policy": job.on_parent_failure,
                 "max_attempts": job.max_attempts,
+                "timeout": job.timeout,
             }
             for job in jobs
         }

@@ -65,6 +65,7 @@ class Bench:
                 "parents": job.dependencies,
                 "policy": job.on_parent_failure,
                 "max_attempts": job.max_attempts,
+                "timeout": job.timeout,
             }
             for job in flow.jobs
         }
@@ -329,6 +330,15 @@ def _early(case: Case) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def _run_for_hours(case: Case) -> None:
+    job = case.completed()
+    path = case.notes / "jobs" / f"{job}.jsonl"
+    begin, *_ = path.read_text().splitlines()
+    line = {"what": "end", "execution": json.loads(begin)["execution"], "how": "returned"}
+    path.write_text(begin + "\n")
+    case.append(f"jobs/{job}.jsonl", {**line, "at": 1e9, "pid": json.loads(begin)["pid"]})
+
+
 def _change(case: Case) -> None:
     row = ["completed", 1, 1, 1, 1, None]
     seen = {"what": "seen", "job": case.completed(), "since": 0, "gone": False}
@@ -371,6 +381,22 @@ TAMPERINGS: dict[str, tuple[str, str | Callable[[Case], None]]] = {
     ),
     "an execution is open": ("unrecorded", "UPDATE execution SET verdict = NULL"),
     "a cancelled job runs": ("ran cancelled", _run_cancelled),
+    "nobody cancelled it": (
+        "baseless",
+        "UPDATE job SET state = 'cancelled', cause = 'cancelled' WHERE uuid = '{completed}'",
+    ),
+    "it failed without a try": (
+        "baseless",
+        "UPDATE job SET state = 'failed', attempts = 0 WHERE uuid = '{completed}'",
+    ),
+    "its parent did not fail": (
+        "baseless",
+        """
+        UPDATE job SET state = 'cancelled', cause = 'parent_failed', cancelled_by = (
+               SELECT id FROM job WHERE uuid = '{completed}')
+         WHERE id = (SELECT min(id) FROM job)""",
+    ),
+    "a job runs for hours": ("late", _run_for_hours),
     "a finished job changes": ("changed", _change),
     "a counter is off": ("counters", "UPDATE tally SET jobs = jobs + 1"),
     "a row refers to none": ("integrity", "DELETE FROM worker"),

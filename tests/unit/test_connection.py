@@ -19,7 +19,7 @@ import pytest
 from gigq import Job, JobQueue
 from gigq.queue import clock
 from gigq.queue.companions import Companions
-from gigq.queue.connection import CHECKPOINT_BYTES, Connection, is_busy
+from gigq.queue.connection import CHECKPOINT_BYTES, Connection, is_busy, roll_back_interrupted
 from gigq.queue.errors import StoreBusyError, StoreError
 from gigq.queue.identity import own_identity
 from gigq.queue.sqlite_store import SqliteStore
@@ -184,6 +184,41 @@ class TestTransaction:
             assert connection.row("PRAGMA wal_autocheckpoint") == (0,)
             assert connection.row("PRAGMA foreign_keys") == (1,)
             assert connection.row("PRAGMA busy_timeout") == (0,)
+
+
+class TestInterruption:
+    """An exception of a signal handler comes where `with` has the lock and no block yet."""
+
+    def test_lock_is_given_back(self, path: Path, outsider: sqlite3.Connection) -> None:
+        """What this thread was in the middle of is undone, and nothing else."""
+        with closing(connect(path)) as connection:
+            connection.__enter__()
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                outsider.execute("PRAGMA busy_timeout = 0").execute("BEGIN IMMEDIATE")
+            thread = threading.Thread(target=roll_back_interrupted)
+            thread.start()
+            thread.join()
+            assert connection._sqlite.in_transaction
+            roll_back_interrupted()
+            outsider.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
+
+    def test_next_transaction_begins_anew(self, path: Path) -> None:
+        """What was left of an interrupted one does not become part of the next."""
+        with closing(SqliteStore(path)) as store:
+            store._connection.__enter__()
+            store._connection.run("INSERT INTO queue (name) VALUES ('left')")
+            with store._connection:
+                store._connection.run("INSERT INTO queue (name) VALUES ('meant')")
+            names = store._connection.rows("SELECT name FROM queue ORDER BY id")
+            assert names == [("default",), ("meant",)]
+
+    def test_nothing_to_give_back(self, path: Path) -> None:
+        """After transactions that ended there is nothing left to do."""
+        with closing(SqliteStore(path)) as store:
+            store.register("worker", own_identity())
+            roll_back_interrupted()
+            store.register("worker", own_identity())
+            assert len(store.open_workers()) == 2
 
 
 class TestLog:
