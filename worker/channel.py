@@ -6,6 +6,7 @@ that is stopped must not stop its workers, nor the other way round.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -42,11 +43,12 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: dict[str, Any]) -> bool:
-        """Send a message unless that would mean waiting; tell whether it went."""
+        """Send a message unless that would mean waiting; False to try it again later."""
         try:
             self._socket.send(json.dumps(message).encode())
-        except OSError:
-            return False
+        except OSError as error:
+            # One that is too long for the kernel never goes, and must not hold up the others.
+            return error.errno == errno.EMSGSIZE
         return True
 
     def receive(self) -> list[dict[str, Any]]:
