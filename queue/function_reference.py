@@ -14,6 +14,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gigq.queue.errors import FunctionReferenceError
+from gigq.queue.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _GENERATOR = 0x20  # code flags, as in inspect.CO_GENERATOR
 _ASYNCHRONOUS = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR
+
+_LONGEST_NAME = 1_000  # characters
 
 SCRIPT_ATTRIBUTE = "__gigq_script__"  # on a script's module that a worker loaded: its path
 
@@ -43,18 +46,18 @@ def reference(function: Callable[..., Any] | str) -> FunctionReference:
         return _reference_by_name(function)
     function = getattr(function, "__wrapped_task__", function)
     try:
-        return _reference(function)
-    except TypeError as error:
-        if isinstance(error, FunctionReferenceError):
-            raise
-        return _reference.__wrapped__(function)  # cannot be hashed
+        hash(function)
+    except Exception:  # noqa: BLE001 (a stranger's code)
+        return _reference.__wrapped__(function)
+    return _reference(function)
 
 
 def _reference_by_name(dotted: str) -> FunctionReference:
     module, _, name = dotted.rpartition(".")
-    if not module or not all(part.isidentifier() for part in dotted.split(".")):
+    named = module and all(part.isidentifier() for part in dotted.split("."))
+    if not named or len(dotted) > _LONGEST_NAME:
         message = (
-            f"{dotted!r} does not name a function; write MODULE.FUNCTION, like myapp.jobs.load"
+            f"{shown(dotted)} does not name a function; write MODULE.FUNCTION, like myapp.jobs.load"
         )
         raise FunctionReferenceError(message)
     return FunctionReference(module, name, None, os.getcwd())  # noqa: PTH109 (as text)
@@ -149,6 +152,6 @@ def _attribute(holder: object, name: str) -> object:
 
 
 def _refuse(function: object, reason: str) -> NoReturn:
-    name = getattr(function, "__qualname__", None) or repr(function)
-    message = f"{name} {reason}"
+    name = getattr(function, "__qualname__", None)
+    message = f"{name if isinstance(name, str) and name else shown(function)} {reason}"
     raise FunctionReferenceError(message)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gigq.queue import clock
+from gigq.queue import clock, values
 from gigq.queue.doorbell import ring
 from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, UnknownJobError
 from gigq.queue.handle import JobHandle
@@ -15,6 +15,7 @@ from gigq.queue.job import Job
 from gigq.queue.main_guard import refuse_while_loading
 from gigq.queue.records import JobFilter
 from gigq.queue.serialize import decode
+from gigq.queue.shown import shortened, shown
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.queue.states import STATES_OF, STATUS, JobStatus, Verdict
 from gigq.queue.workflow import parents_first
@@ -130,7 +131,7 @@ class JobQueue:
         program, which nobody can kill, ends as cancelled when its function returns.
         """
         with self._look() as store:
-            return store is not None and store.cancel(job_id, running=running)
+            return store is not None and store.cancel(_id(job_id), running=running)
 
     def requeue_job(self, job_id: str) -> bool:
         """Make a failed, timed out or cancelled job pending again, with all its attempts.
@@ -139,7 +140,7 @@ class JobQueue:
         WorkflowError when a parent that it needs has failed: requeue that one.
         """
         with self._look() as store:
-            if store is None or not store.requeue(job_id):
+            if store is None or not store.requeue(_id(job_id)):
                 return False
         ring(store.companions.doorbell)
         return True
@@ -172,7 +173,7 @@ class JobQueue:
         `timeout` and `retry_delay` are seconds; `executions` lists its attempts, oldest first.
         """
         with self._look() as store:
-            row = None if store is None else store.job(job_id)
+            row = None if store is None else store.job(_id(job_id))
             if store is None or row is None:
                 return {"exists": False}
             status = _job_dict(row, [uuid for uuid, _, _ in store.parents(row.job)])
@@ -185,9 +186,9 @@ class JobQueue:
         Raises UnknownJobError, a KeyError, for an unknown id.
         """
         with self._look() as store:
-            row = None if store is None else store.job(job_id)
+            row = None if store is None else store.job(_id(job_id))
         if row is None:
-            message = f"no job {job_id} in {self.db_path}"
+            message = f"no job {shortened(_id(job_id)) or shown(job_id)} in {self.db_path}"
             raise UnknownJobError(message)
         return decode(row.result)
 
@@ -196,8 +197,10 @@ class JobQueue:
     ) -> list[dict[str, Any]]:
         """List jobs of a status (all: None), newest first, at most `limit` (all: None).
 
-        Raises InvalidJobError for a word that is no status.
+        Raises InvalidJobError for a word that is no status, and a limit that is no number.
         """
+        if limit is not None:
+            values.integer(limit, "limit")
         states = None if status is None else STATES_OF[_status(status)]
         with self._look() as store:
             rows = [] if store is None else store.jobs(JobFilter(states=states, limit=limit))
@@ -225,8 +228,16 @@ class JobQueue:
 def _check(jobs: Sequence[object]) -> None:
     for job in jobs:
         if not isinstance(job, Job):
-            message = f"submit takes a Job, not {job!r}; write Job(name, function, params)"
+            message = f"submit takes a Job, not {shown(job)}; write Job(name, function, params)"
             raise InvalidJobError(message)
+
+
+def _id(job_id: object) -> str:
+    """Give text to look for; nothing else is the id of any job."""
+    if isinstance(job_id, Job):
+        message = f"the id of a job is wanted, not {shown(job_id)}; write job.id"
+        raise InvalidJobError(message)
+    return str.encode(job_id, errors="replace").decode() if isinstance(job_id, str) else ""
 
 
 def _database(db_path: str | os.PathLike[str] | None) -> Path:
@@ -239,10 +250,10 @@ def _database(db_path: str | os.PathLike[str] | None) -> Path:
 
 def _status(status: JobStatus | str) -> JobStatus:
     try:
-        return JobStatus(status)
+        return JobStatus(status if isinstance(status, str) else "")
     except ValueError:
         words = ", ".join(each.value for each in JobStatus)
-        message = f"{status!r} is no status; there are {words}"
+        message = f"{shown(status)} is no status; there are {words}"
         raise InvalidJobError(message) from None
 
 

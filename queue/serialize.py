@@ -7,21 +7,31 @@ import math
 from typing import Any
 
 from gigq.queue.errors import NotJsonError
+from gigq.queue.shown import shortened, shown
 
+LONGEST = 100_000_000  # characters of JSON
 # ensure_ascii keeps lone surrogates, which no UTF-8 column could hold, as escapes.
 _encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _encode = _encoder.encode
 
 
-def encode(value: object, what: str) -> str:
+def encode(value: object, what: str, *, secret: bool = False) -> str:
     """Give `value` as JSON text.
 
-    Raises NotJsonError, naming the path of the offending value from `what` on (`params.when`).
+    Raises NotJsonError, naming the path of the offending value from `what` on (`params.when`); with
+    `secret`, it does not show the value.
     """
     try:
-        return _encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotJsonError(_complaint(value, what, error)) from None
+        text = _encode(value)
+    except Exception as error:  # noqa: BLE001 (a value's own methods may raise anything)
+        raise NotJsonError(_complaint(value, what, error, secret=secret)) from None
+    if len(text) > LONGEST:
+        message = (
+            f"{what}: {len(text):,} characters of JSON are more than the {LONGEST:,} that are "
+            "kept; write it to a file, and hand on the file's path"
+        )
+        raise NotJsonError(message)
+    return text
 
 
 def decode(text: str | None) -> Any:  # noqa: ANN401 (JSON is any value)
@@ -29,43 +39,43 @@ def decode(text: str | None) -> Any:  # noqa: ANN401 (JSON is any value)
     return None if text is None else json.loads(text)
 
 
-def _complaint(value: object, what: str, error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return f"{what}: nested too deep to be written as JSON"
+def _complaint(value: object, what: str, error: Exception, *, secret: bool) -> str:
     try:
-        found = _offender(value, what, set())
+        if isinstance(error, RecursionError):
+            raise error
+        found = _offender(value, what, set(), secret=secret)
     except RecursionError:
         return f"{what}: nested too deep to be written as JSON"
-    return found or f"{what}: {error}"
+    except Exception as inner:  # noqa: BLE001 (as above)
+        error = inner
+    else:
+        if found is not None:
+            return found
+    if type(error) in (ValueError, TypeError):  # json's own; another's words may show the value
+        return f"{what}: {error}"
+    return f"{what}: cannot be written as JSON ({type(error).__name__} was raised)"
 
 
-def _offender(value: object, path: str, above: set[int]) -> str | None:
+def _offender(value: object, path: str, above: set[int], *, secret: bool) -> str | None:
     """Find the first value that JSON cannot hold, as a sentence."""
     if value is None or isinstance(value, (bool, int, str)):
         return None
     if isinstance(value, float):
         return None if math.isfinite(value) else f"{path}: {value} is not a JSON number"
     if not isinstance(value, (dict, list, tuple)):
-        return f"{path}: a {type(value).__name__} is not JSON ({_shortened(value)})"
+        told = "" if secret else f" ({shown(value)})"
+        return f"{path}: a {type(value).__name__} is not JSON{told}"
     if id(value) in above:
         return f"{path}: contains itself"
     above = above | {id(value)}
     if not isinstance(value, dict):
-        found = (_offender(item, f"{path}[{index}]", above) for index, item in enumerate(value))
+        items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+        found = (_offender(item, place, above, secret=secret) for place, item in items)
     else:
         found = (
-            _offender(item, f"{path}.{key}", above)
+            _offender(item, f"{path}.{shortened(str(key))}", above, secret=secret)
             if isinstance(key, (str, int, float, bool, type(None)))
-            else f"{path}: the key {_shortened(key)} is not text"
+            else f"{path}: the key {'' if secret else shown(key) + ' '}is not text"
             for key, item in value.items()
         )
     return next(filter(None, found), None)
-
-
-def _shortened(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 (any code may stand in a stranger's repr)
-        return f"an unprintable {type(value).__name__}"
-    limit = 60
-    return text if len(text) <= limit else f"{text[:limit]}…"

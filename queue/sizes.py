@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from gigq.queue.shown import shown
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # As in systemd's units: K, M, G and T are powers of 1024, whatever follows them.
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
@@ -25,7 +27,7 @@ def size_in_bytes(value: int | str) -> int:
     elif isinstance(value, int) and not isinstance(value, bool):
         size = value
     if not 1 <= size <= MOST:
-        message = f"{FORM}, is wanted; this is {value!r}"
+        message = f"{FORM}, is wanted; this is {shown(value)}"
         raise ValueError(message)
     return int(size)
 

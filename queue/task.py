@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from gigq.queue.function_reference import why_not_a_job
 from gigq.queue.job import Job
+from gigq.queue.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,5 +109,5 @@ def _check(function: Any, options: dict[str, Any]) -> None:  # noqa: ANN401 (it 
 def _check_options(options: dict[str, Any]) -> None:
     unknown = [option for option in options if option not in _OPTIONS]
     if unknown:
-        message = f"@task knows no option {unknown[0]!r}; it has {', '.join(_OPTIONS)}"
+        message = f"@task knows no option {shown(unknown[0])}; it has {', '.join(_OPTIONS)}"
         raise TypeError(message)

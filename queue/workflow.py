@@ -7,10 +7,12 @@ from graphlib import CycleError as GraphCycle
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
+from gigq.queue import values
 from gigq.queue.errors import CycleError, DuplicateJobError, WorkflowError
 from gigq.queue.handle import JobHandle
 from gigq.queue.job import Job
 from gigq.queue.records import NewWorkflow
+from gigq.queue.shown import shown
 from gigq.queue.task import TaskWrapper
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ class Workflow:
     """
 
     def __init__(self, name: str) -> None:
-        """Begin an empty workflow."""
-        self.name = name
+        """Begin an empty workflow. Raises InvalidJobError for a name that is no text."""
+        self.name = values.text(name, "name")
         self.id = str(uuid.uuid4())
         self.jobs: list[Job] = []
         self.job_map: dict[str, Job] = {}
@@ -70,7 +72,7 @@ class Workflow:
         """
         task = decorated_fn if task is None else task
         if not isinstance(task, TaskWrapper):
-            message = f"add_task takes a function decorated with @task, not {task!r}"
+            message = f"add_task takes a function decorated with @task, not {shown(task)}"
             raise TypeError(message)
         job = task.to_job(**(params or {}))
         job.pass_parent_results = pass_parent_results

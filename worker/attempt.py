@@ -45,7 +45,7 @@ def run(
         return outcomes.failed(claim, str(error), cause="not_allowed", retry=False)
     except StoreError as error:  # the parents' results could not be read
         return outcomes.failed(claim, str(error), cause="store")
-    except RecursionError as error:
+    except (RecursionError, ValueError) as error:
         return outcomes.raised(claim, error, cause="parameters")
     except FunctionLoadError as error:
         trace = outcomes.trace_of(error.__cause__ or error)
@@ -77,7 +77,10 @@ def _change_directory(directory: str) -> None:
 def _arguments(
     claim: Claim, loaded: Loaded, parent_results: Callable[[int], dict[str, str | None]]
 ) -> dict[str, Any]:
-    arguments: dict[str, Any] = decode(claim.params)
+    arguments = decode(claim.params)
+    if not isinstance(arguments, dict):
+        message = f"the parameters are a {type(arguments).__name__}, and have to be a dict"
+        raise ValueError(message)  # noqa: TRY004 (of what somebody has written into the database)
     if not claim.parents:
         return arguments
     passes = claim.pass_parent_results
@@ -99,8 +102,13 @@ def _completed(claim: Claim, returned: object) -> Outcome:
     if returned is None:
         return outcomes.completed(claim, None)
     try:
-        return outcomes.completed(claim, encode(returned, "result"))
+        # Errors are logged, and results are not: the error shows nothing of it.
+        return outcomes.completed(claim, encode(returned, "result", secret=True))
     except NotJsonError as error:
         return outcomes.failed(claim, str(error), cause="result_not_json", retry=False)
-    except Exception as error:  # noqa: BLE001 (a result's own methods may raise anything)
-        return outcomes.raised(claim, error, cause="result_not_json")._replace(retry=False)
+    except (JobInterrupted, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 (a result's own methods may even exit)
+        kind = type(error).__name__
+        text = f"result: cannot be written as JSON ({kind} was raised)"
+        return outcomes.failed(claim, text, cause="result_not_json", retry=False)

@@ -10,6 +10,7 @@ from gigq.queue import clock
 from gigq.queue.records import Outcome
 from gigq.queue.sizes import size_text
 from gigq.queue.states import Verdict
+from gigq.worker.time_limit import JobInterrupted
 
 if TYPE_CHECKING:
     from gigq.queue.records import Claim, OpenExecution
@@ -151,7 +152,9 @@ def _exit_cause(status: int | None) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 (any code may stand in a stranger's __str__)
+    except (JobInterrupted, KeyboardInterrupt):
+        raise
+    except BaseException:  # noqa: BLE001 (any code may stand in a stranger's __str__)
         return f"{type(error).__name__}, which cannot be shown as text"
 
 
@@ -165,12 +168,13 @@ def trace_of(error: BaseException) -> str:
     try:
         lines = traceback.format_exception(type(error), error, frames)
     except Exception as inner:  # noqa: BLE001 (any code may stand in a stranger's __str__)
-        lines = [f"{type(error).__name__} (its traceback cannot be shown: {inner!r})"]
+        kind = type(inner).__name__
+        lines = [f"{type(error).__name__} (its traceback cannot be shown: {kind} was raised)"]
     return _shortened("".join(lines), _LONGEST_TRACEBACK)
 
 
 def _shortened(text: str, longest: int) -> str:
-    text = text.encode(errors="backslashreplace").decode()
+    text = str.encode(text, errors="backslashreplace").decode()
     if len(text) <= longest:
         return text
     half = longest // 2
