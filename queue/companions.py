@@ -16,6 +16,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from gigq.queue.errors import StoreError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,6 +33,9 @@ class Companions:
         A symbolic link to a database is that database, as it is for SQLite.
         """
         database = database.resolve()
+        if not database.name:
+            message = f"{database} is a folder; name the file in it that is the database"
+            raise StoreError(message)
         self.folder = database.with_name(database.name + ".d")
         self.service_lock = self.folder / "service.lock"
         self.checkpoint_lock = self.folder / "checkpoint.lock"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gigq.queue.companions import Companions
+from gigq.queue.console import give_up_output, prepare_streams, sentence
 from gigq.queue.errors import (
     ForeignDatabaseError,
     GigqError,
@@ -47,7 +48,25 @@ _config = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands, none of which answers with a traceback what its user can do something about."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (click's)
+        """Run a command line."""
+        prepare_streams()
+        try:
+            return super().main(*args, **options)
+        except Exception as error:
+            said = sentence(error)
+            if said is None:
+                raise
+            click.echo(f"gigqd: {said}", err=True)
+            if isinstance(error, OSError) and error.filename is None:
+                give_up_output()
+            sys.exit(EXIT_FAILED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gigqd")
 def main() -> None:
     """Run the jobs of a database in supervised worker processes.
@@ -263,7 +282,7 @@ def _path(database: Path | None, configuration: Path | None) -> Path:
 def _count(text: str) -> int:
     if text == "auto":
         return len(os.sched_getaffinity(0))
-    if not text.isdecimal() or int(text) > 1000:  # noqa: PLR2004 (as in the settings)
+    if not text.isdecimal() or len(text) > 4 or int(text) > 1000:  # noqa: PLR2004 (as in the settings)
         message = f"--workers takes a number from 0 to 1000 or auto, not {text!r}"
         raise click.UsageError(message)
     return int(text)

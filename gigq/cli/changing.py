@@ -92,7 +92,7 @@ def clear(where: Where, before: float | None) -> None:
         pass  # a clear creates nothing either
     try:
         until = None if before is None else datetime.now(UTC) - timedelta(days=before)
-    except OverflowError:
+    except (OverflowError, ValueError):  # which NaN is
         message = f"--before {before:g} days is before the beginning of time"
         raise click.UsageError(message) from None
     with _queue(where) as queue:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gigq.cli.identify import find_job, find_workflow
-from gigq.cli.options import command, form_option, id_argument, moment_or_ago, pass_where
+from gigq.cli.options import (
+    MOST_LISTED,
+    command,
+    form_option,
+    id_argument,
+    moment_or_ago,
+    pass_where,
+)
 from gigq.cli.show.style import note, out, paint
 from gigq.queue.records import JobFilter
 from gigq.queue.states import HELD, PENDING, STATES_OF, STATUS, JobStatus
@@ -95,7 +102,7 @@ def _explain(store: SqliteStore, row: JobRow) -> Explanation:
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=MOST_LISTED),
     default=100,
     show_default=True,
     help="At most so many; 0: all.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -35,7 +33,9 @@ def gigq() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, by default the process's own; its exit code."""
-    _never_fail_to_print()
+    from gigq.queue.console import give_up_output, prepare_streams, sentence  # noqa: PLC0415
+
+    prepare_streams()
     try:
         code = gigq.main(args=arguments, prog_name="gigq", standalone_mode=False)
         sys.stdout.flush()
@@ -45,37 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more at its end, and would complain of what is known.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        give_up_output()
         return Exit.FAILED
     except Exception as error:
-        sentence = _sentence(error)
-        if sentence is None:
+        said = sentence(error)
+        if said is None:
             raise
-        click.echo(f"gigq: {sentence}", err=True)
+        click.echo(f"gigq: {said}", err=True)
+        if isinstance(error, OSError) and error.filename is None:
+            give_up_output()
         return Exit.FAILED
     return code if isinstance(code, int) else Exit.DONE
-
-
-def _never_fail_to_print() -> None:
-    """Show what the terminal's encoding lacks as an escape."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _sentence(error: Exception) -> str | None:
-    """Say what a user can do something about; None for what is a fault of this program."""
-    import sqlite3  # noqa: PLC0415 (only when something went wrong)
-
-    from gigq.queue.errors import GigqError  # noqa: PLC0415
-
-    if isinstance(error, GigqError):
-        return str(error)
-    if isinstance(error, sqlite3.Error):
-        return f"the database cannot be used: {error}; examine it with: gigq doctor"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, FileNotFoundError):  # of os.getcwd, the one call that names no file
-        return "the current directory has been removed; change to one that is there"
-    return None

@@ -21,6 +21,7 @@ Decorated = TypeVar("Decorated", bound="Callable[..., Any] | click.Command")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([smhdw]?)", re.ASCII)
+MOST_LISTED = 1 << 40  # jobs that a limit can mean
 _COMPLETED = 50  # ids that a shell is offered
 
 pass_where = click.make_pass_decorator(Where, ensure=True)
@@ -95,6 +96,17 @@ def seconds(value: str | float) -> float:
         message = f"{value!r} is no duration; write 90, 1.5, 5m, 2h or 3d."
         raise click.BadParameter(message)
     return float(found[1]) * _UNITS[found[2]]
+
+
+def worker_name(value: str) -> str:
+    """Give what a worker may be called. Raises BadParameter."""
+    from gigq.queue import values  # noqa: PLC0415 (for workers only)
+    from gigq.queue.errors import InvalidJobError  # noqa: PLC0415
+
+    try:
+        return values.text(value, "a worker's name")
+    except InvalidJobError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def limit(value: str | float) -> float | None:

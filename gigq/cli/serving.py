@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gigq.cli.exits import Exit
-from gigq.cli.options import command, pass_where
+from gigq.cli.options import command, pass_where, worker_name
 from gigq.cli.show.style import note, out
 
 if TYPE_CHECKING:
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 @command("worker", shows="--concurrency 4")
-@click.option("--worker-id", metavar="NAME", envvar="GIGQ_WORKER_ID", help="What it is called.")
+@click.option(
+    "--worker-id",
+    metavar="NAME",
+    type=worker_name,
+    envvar="GIGQ_WORKER_ID",
+    help="What it is called.",
+)
 @click.option(
     "--polling-interval",
     metavar="SECONDS",

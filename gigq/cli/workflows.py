@@ -8,7 +8,7 @@ import click
 
 from gigq.cli.command_group import SuggestingGroup
 from gigq.cli.identify import find_workflow
-from gigq.cli.options import command, example, form_option, pass_where, where_options
+from gigq.cli.options import MOST_LISTED, command, example, form_option, pass_where, where_options
 from gigq.cli.show.style import note
 from gigq.queue.records import JobFilter
 from gigq.queue.states import STATUS, JobStatus
@@ -60,7 +60,7 @@ def show(where: Where, wanted: str, form: str) -> None:
 @command("list", of="gigq workflow", shows="--limit 5")
 @click.option(
     "--limit",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=MOST_LISTED),
     default=20,
     show_default=True,
     help="At most so many; 0: all.",
