@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue import statements as sql
 from gigq.queue.backup import copy_and_check, create_like, sync_folder
+from gigq.queue.companions import real
 from gigq.queue.errors import StoreError
 from gigq.queue.file_system import Reach, file_system
 from gigq.queue.sqlite_store import SqliteStore
@@ -41,7 +42,7 @@ def back_up_to(database: Path, target: Path, *, force: bool = False) -> Backup:
     sound, the target is itself or in use, its folder is missing, on a network or full.
     """
     SqliteStore(database, create=False).close()  # raises where there is nothing of ours
-    database, target = database.resolve(), target.absolute()
+    database, target = real(database), target.absolute()
     _refuse(database, target, force=force)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

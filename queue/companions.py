@@ -14,14 +14,16 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from gigq.queue.errors import StoreError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _READ_TO_SEARCH = 2  # 0444 shifted gives the matching 0111
+
+
+def real(path: Path) -> Path:
+    """Follow symbolic links, as SQLite does; where they lead in a circle, opening it says so."""
+    return Path(os.path.realpath(path))
 
 
 class Companions:
@@ -32,7 +34,7 @@ class Companions:
 
         A symbolic link to a database is that database, as it is for SQLite.
         """
-        database = database.resolve()
+        database = real(database)
         if not database.name:
             message = f"{database} is a folder; name the file in it that is the database"
             raise StoreError(message)
@@ -47,8 +49,18 @@ class Companions:
     def create(self) -> None:
         """Make the folder and its parts, as open to others as the database is.
 
-        Raises OSError when the database's own folder cannot be written.
+        Raises StoreError.
         """
+        try:
+            self._create()
+        except OSError as error:
+            message = (
+                f"{error.filename or self.folder}: {error.strerror}; {self.folder} has to be a "
+                "folder to which each user of the database can write"
+            )
+            raise StoreError(message) from None
+
+    def _create(self) -> None:
         mode = stat.S_IMODE(os.stat(self._database).st_mode)  # noqa: PTH116
         folder_mode = mode | (mode & 0o444) >> _READ_TO_SEARCH | 0o700
         for folder in (self.folder, self.output):

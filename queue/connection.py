@@ -15,6 +15,7 @@ import ctypes
 import fcntl
 import os
 import sqlite3
+import stat
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -378,6 +379,7 @@ def connection_class() -> type[Connection]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    _refuse_what_is_no_file(path)
     try:
         return sqlite3.connect(
             path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -385,3 +387,18 @@ def _connect(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         message = f"{path} cannot be opened ({error}); {_ADVICE[sqlite3.SQLITE_CANTOPEN]}"
         raise StoreError(message) from None
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Say so of a folder, a pipe or a device, of which SQLite knows only that it fails."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 (once a connection)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        message = f"{path} cannot be opened: {error.strerror}"
+        raise StoreError(message) from None
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        message = f"{path} is {what}, and cannot be a database; name another file"
+        raise StoreError(message)

@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
+from gigq.queue.companions import real
+
 _MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = frozenset(
     "nfs nfs4 cifs smb3 smbfs 9p virtiofs vboxsf afs ceph lustre gpfs beegfs ncpfs coda".split()  # noqa: SIM905
@@ -49,7 +51,7 @@ def file_system(path: Path, mounts: str | None = None) -> FileSystem | None:
             mounts = _MOUNTS.read_text(errors="surrogateescape")
         except OSError:
             return None
-    real, found = path.resolve(), None
+    place, found = real(path), None
     for line in mounts.splitlines():
         mounted, separator, rest = line.partition(" - ")
         if not separator:
@@ -57,7 +59,7 @@ def file_system(path: Path, mounts: str | None = None) -> FileSystem | None:
         point = Path(_unescaped(mounted.split()[4]))
         # The longest mount point wins; of several on one point, the last one covers the others.
         longest = found is None or len(point.parts) >= len(Path(found.mount_point).parts)
-        if real.is_relative_to(point) and longest:
+        if place.is_relative_to(point) and longest:
             found = FileSystem(rest.split()[0], str(point))
     return found
 

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue.backup import back_up
-from gigq.queue.companions import Companions
+from gigq.queue.companions import Companions, real
 from gigq.queue.connection import PAGE_BYTES, Connection, is_busy
 from gigq.queue.errors import StoreBusyError, StoreError
 from gigq.queue.explanation import named
@@ -63,14 +63,14 @@ def upgrade_if_older(path: Path) -> Migrated | None:
 
     For the service, which holds the service lock meanwhile. Raises as `migrate` does.
     """
-    if not exists(path) or _look(path.resolve()).kind is not Kind.OURS:
+    if not exists(path) or _look(real(path)).kind is not Kind.OURS:
         return None
     migrated = _migrate(path, by_service=True)
     return None if migrated.backup is None else migrated
 
 
 def _migrate(path: Path, *, by_service: bool) -> Migrated:
-    path = path.resolve()
+    path = real(path)
     if not exists(path):
         message = f"there is no database {path}, or it is empty; nothing is to be migrated"
         raise StoreError(message)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gigq.queue import clock
 from gigq.queue import statements as sql
-from gigq.queue.companions import Companions
+from gigq.queue.companions import Companions, real
 from gigq.queue.connection import (
     CHECKPOINT_BYTES,
     LOCK_PATIENCE,
@@ -75,7 +75,7 @@ class SqliteStore(Store):
 
         Raises StoreError: missing, unusable, foreign or of another version.
         """
-        self.path = Path(path).resolve()  # as SQLite does: its log stands beside the file itself
+        self.path = real(Path(path))  # as SQLite does: its log stands beside the file itself
         self.companions = Companions(self.path)
         self._synchronous: Synchronous = "FULL" if durable else "NORMAL"
         self._queues: dict[str, int] = {}
@@ -401,6 +401,12 @@ class SqliteStore(Store):
         for queue, since in self._connection.rows(sql.OLDEST_DUE, (clock.now(), _MOST_DUE)):
             found[queue] = min(since, found.get(queue, since))
         return found
+
+    def check_writable(self) -> None:
+        """Take the write lock for a moment. Raises StoreError where nothing can be written."""
+        with self._connection:
+            # BEGIN IMMEDIATE alone only reads where a file cannot be written.
+            self._connection.run(sql.WRITE_NOTHING)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -356,3 +356,6 @@ SELECT x.id, x.attempt, coalesce(w.name, ''), x.started_at, x.ended_at, x.verdic
   FROM execution x LEFT JOIN worker w ON w.id = x.worker_id
  WHERE x.id BETWEEN ?1 << 24 AND (?1 << 24) + 0xFFFFFF AND coalesce(x.verdict, '') <> 'released'
  ORDER BY x.id"""
+
+# Fails where nothing can be written, and writes nothing where something can.
+WRITE_NOTHING = "DELETE FROM progress WHERE 0"

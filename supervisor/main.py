@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gigq.queue.companions import Companions
+from gigq.queue.companions import Companions, real
 from gigq.queue.console import give_up_output, prepare_streams, sentence
 from gigq.queue.errors import (
     ForeignDatabaseError,
@@ -38,12 +38,14 @@ EXIT_STOPPED = 3  # of `status`, as in LSB's init script actions
 EXIT_UNKNOWN = 4
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: a restart would not help
 
-_database = click.argument("database", required=False, type=click.Path(path_type=Path))
+_database = click.argument(
+    "database", required=False, type=click.Path(readable=False, path_type=Path)
+)
 _config = click.option(
     "--config",
     "configuration",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Configuration; else ./gigqd.toml, ~/.config/gigq/gigqd.toml, /etc/gigq/gigqd.toml.",
 )
 
@@ -89,7 +91,7 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
     with _told():
         configuration = find_configuration(configuration)
         settings = read_settings(configuration)
-        path = find_database(database, configuration).resolve()
+        path = real(find_database(database, configuration))
         count = None if workers is None else _count(workers)
         from gigq.supervisor.serve import serve  # noqa: PLC0415 (the others do without all of it)
 
@@ -273,7 +275,7 @@ def _change(answer: dict[str, Any]) -> str:
 
 def _path(database: Path | None, configuration: Path | None) -> Path:
     try:
-        return find_database(database, find_configuration(configuration)).resolve()
+        return real(find_database(database, find_configuration(configuration)))
     except SettingsError as error:
         message = f"{error}\n  A service that runs is found when its DATABASE is given."
         raise SettingsError(message) from None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import faulthandler
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gigq.queue.collision import REMEDY, colliding_distribution
 from gigq.queue.companions import Companions
-from gigq.queue.errors import GigqError, SchemaVersionError
+from gigq.queue.errors import GigqError, SchemaVersionError, StoreBusyError
 from gigq.queue.file_system import Reach, file_system
 from gigq.queue.identity import start_ticks
 from gigq.queue.migrate import upgrade_if_older
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from gigq.queue.migrate import Migrated
     from gigq.queue.settings import Settings
+
+_LOCK_PATIENCE = 1.0  # seconds
 
 
 def serve(settings: Settings, configuration: Path | None, path: Path, count: int | None) -> bool:
@@ -84,10 +86,20 @@ def _place_of_service(path: Path) -> Iterator[Migrated | None]:
             }
         )
         migrated = upgrade_if_older(path)
-        SqliteStore(path).close()
+        _refuse_read_only(path)
         yield migrated
     finally:
         lock.close()
+
+
+def _refuse_read_only(path: Path) -> None:
+    """Raise StoreError where nothing can be written; a lock that somebody holds will pass."""
+    store = SqliteStore(path, patience=_LOCK_PATIENCE)
+    try:
+        with suppress(StoreBusyError):
+            store.check_writable()
+    finally:
+        store.close()
 
 
 def _refuse_network(path: Path) -> None:

@@ -132,7 +132,10 @@ class ServiceWorker:
         self._stand_by()
         self._wakeup = Wakeup(self._store.companions.doorbell)
         self._wakeup.watch(self._channel.fileno())
-        self._worker = self._register()
+        worker = self._register()
+        if worker is None:
+            return ExitCode.DRAINED
+        self._worker = worker
         self._output_at = self._output_end()
         ended: list[Outcome] = []
         idle = True
@@ -177,9 +180,10 @@ class ServiceWorker:
             if self._channel.at_end:
                 self._orphaned = True
 
-    def _register(self) -> int:
+    def _register(self) -> int | None:
+        """Begin this worker's life; None when it is told to go before the database lets it."""
         parent = identity_of(self._orders.supervisor)
-        while True:
+        while not self._stops():
             try:
                 worker = self._store.register(
                     self._orders.name, own_identity(), tree=self._orders.tree, parent=parent
@@ -189,6 +193,7 @@ class ServiceWorker:
             else:
                 self._is_out_of_trouble()
                 return worker
+        return None
 
     def _leave(self, ended: list[Outcome]) -> ExitCode:
         """Settle, say goodbye, and pass on a ring that was perhaps taken and not answered."""

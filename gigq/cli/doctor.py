@@ -14,7 +14,7 @@ from gigq.cli.check_permissions import check_permissions
 from gigq.cli.check_service import check_clock, check_packages, check_service, check_workers
 from gigq.cli.check_storage import check_storage
 from gigq.cli.finding import Finding
-from gigq.queue.companions import Companions
+from gigq.queue.companions import Companions, real
 from gigq.queue.errors import GigqError, SettingsError
 from gigq.queue.settings import Settings, read_settings
 from gigq.queue.sqlite_store import SqliteStore, exists
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def diagnose(database: Path, configuration: Path | None) -> Iterator[Finding]:
     """Examine everything, in the order in which one thing rests on the other."""
-    database = database.resolve()
+    database = real(database)
     companions = Companions(database)
     yield from check_packages()
     yield from check_sqlite()

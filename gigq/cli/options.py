@@ -49,7 +49,7 @@ def where_options(made: Made) -> Made:
         click.option(
             name,
             metavar="FILE",
-            type=click.Path(path_type=Path),
+            type=click.Path(readable=False, path_type=Path),
             expose_value=False,
             callback=note,
             help=text,

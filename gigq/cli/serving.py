@@ -73,12 +73,13 @@ def _settings(where: Where) -> tuple[Settings, Path | None]:
     """Read the configuration, and create the database where it is missing."""
     import msgspec  # noqa: PLC0415
 
+    from gigq.queue.companions import real  # noqa: PLC0415
     from gigq.queue.settings import read_settings  # noqa: PLC0415
     from gigq.queue.sqlite_store import SqliteStore, exists  # noqa: PLC0415
 
     configuration = where.configuration()
     settings = read_settings(configuration)
-    path = where.path().resolve()
+    path = real(where.path())
     fresh = not exists(path)
     SqliteStore(path).close()
     if fresh:
