@@ -242,7 +242,7 @@ def test_damaged_database(folder: Path) -> None:
     path = folder / "gigq.db"
     with JobQueue(path) as queue, contextlib.chdir(folder):
         queue.submit(Job("job", "jobs.quick", {"key": "x"}))
-    damage(path, "job_ready")
+    damage(path, "job_live")
     size = path.stat().st_size
     with Service(folder, configuration=WORKERS) as service:
         assert service.process.wait(60) == DAMAGED
