@@ -250,7 +250,7 @@ def _database(db_path: str | os.PathLike[str] | None) -> Path:
 
 def _status(status: JobStatus | str) -> JobStatus:
     try:
-        return JobStatus(status if isinstance(status, str) else "")
+        return JobStatus(status if isinstance(status, (str, JobStatus)) else "")
     except ValueError:
         words = ", ".join(each.value for each in JobStatus)
         message = f"{shown(status)} is no status; there are {words}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from gigq.queue.connection import (
     Synchronous,
     connection_class,
 )
-from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, WorkflowError
+from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, StoreBusyError, WorkflowError
 from gigq.queue.figures import AT_ONCE, BUSY_EVERY, RECLAIMED, Figures
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 
+_LOOK_PATIENCE = 1.0  # seconds
 _AT_ONCE = 500  # values in one statement
 _MOST_LEVELS = 1000  # of priority, in all queues, that are looked at for old jobs
 _MOST_HEADS = 100  # jobs of each
@@ -402,12 +403,6 @@ class SqliteStore(Store):
             found[queue] = min(since, found.get(queue, since))
         return found
 
-    def check_writable(self) -> None:
-        """Take the write lock for a moment. Raises StoreError where nothing can be written."""
-        with self._connection:
-            # BEGIN IMMEDIATE alone only reads where a file cannot be written.
-            self._connection.run(sql.WRITE_NOTHING)
-
     def close(self) -> None:
         """Let go of the database."""
         self._connection.close()
@@ -444,4 +439,17 @@ def exists(path: Path) -> bool:
         return False
 
 
-__all__ = ["SqliteStore", "exists"]
+def refuse_read_only(path: Path) -> None:
+    """Raise StoreError where nothing can be written; a lock that somebody holds will pass."""
+    connection = connection_class()(
+        path, Companions(path), synchronous="NORMAL", patience=_LOOK_PATIENCE
+    )
+    try:
+        # BEGIN IMMEDIATE alone only reads where a file cannot be written.
+        with suppress(StoreBusyError), connection:
+            connection.run(sql.WRITE_NOTHING)
+    finally:
+        connection.close()
+
+
+__all__ = ["SqliteStore", "exists", "refuse_read_only"]

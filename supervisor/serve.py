@@ -5,19 +5,19 @@ from __future__ import annotations
 import faulthandler
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gigq.queue.collision import REMEDY, colliding_distribution
 from gigq.queue.companions import Companions
-from gigq.queue.errors import GigqError, SchemaVersionError, StoreBusyError
+from gigq.queue.errors import GigqError, SchemaVersionError
 from gigq.queue.file_system import Reach, file_system
 from gigq.queue.identity import start_ticks
 from gigq.queue.migrate import upgrade_if_older
 from gigq.queue.service_lock import ServiceLock, service_holder
-from gigq.queue.sqlite_store import SqliteStore
+from gigq.queue.sqlite_store import SqliteStore, refuse_read_only
 from gigq.supervisor.log import Log
 from gigq.supervisor.supervisor import Supervisor
 from gigq.version import __version__
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from gigq.queue.migrate import Migrated
     from gigq.queue.settings import Settings
-
-_LOCK_PATIENCE = 1.0  # seconds
 
 
 def serve(settings: Settings, configuration: Path | None, path: Path, count: int | None) -> bool:
@@ -86,20 +84,10 @@ def _place_of_service(path: Path) -> Iterator[Migrated | None]:
             }
         )
         migrated = upgrade_if_older(path)
-        _refuse_read_only(path)
+        refuse_read_only(path)
         yield migrated
     finally:
         lock.close()
-
-
-def _refuse_read_only(path: Path) -> None:
-    """Raise StoreError where nothing can be written; a lock that somebody holds will pass."""
-    store = SqliteStore(path, patience=_LOCK_PATIENCE)
-    try:
-        with suppress(StoreBusyError):
-            store.check_writable()
-    finally:
-        store.close()
 
 
 def _refuse_network(path: Path) -> None:
