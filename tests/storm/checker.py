@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from storm.evidence import FINAL, HELD, UNSUCCESSFUL, Database, Notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from storm.evidence import Request, Run
 
@@ -331,6 +331,21 @@ def integrity(case: Case) -> Iterator[Violation]:
             yield Violation("integrity", "cancellation", f"of execution {execution}, which ended")
 
 
+def backup(case: Case) -> Iterator[Violation]:
+    """Find copies of the database, made while it was used, that are damaged or lack something."""
+    for line in case.notes.driver:
+        if line["what"] != "backup":
+            continue
+        copy = Database(Path(line["path"]))
+        if copy.integrity != ["ok"] or copy.foreign_keys or copy.miscounted:
+            evidence = f"{copy.integrity[:3]}, {copy.foreign_keys[:3]}, {copy.miscounted[:3]}"
+            yield Violation("backup", line["path"], evidence)
+        for promise in case.notes.promises:
+            if promise.acknowledged is not None and promise.acknowledged < line["began"]:
+                for job in promise.jobs.keys() - copy.jobs.keys() - case.notes.clearable:
+                    yield Violation("backup", line["path"], f"lacks job {job}")
+
+
 def left_behind(case: Case) -> Iterator[Violation]:
     """Find what is left when the service has gone: a process of a job, a worker's life, a lock."""
     for line in case.notes.driver:
@@ -363,6 +378,7 @@ RULES: Iterable[Callable[[Case], Iterator[Violation]]] = (
     changed,
     counters,
     integrity,
+    backup,
     left_behind,
     died,
 )

@@ -372,6 +372,25 @@ def _clear_oldest(storm: Storm) -> bool:
     return True
 
 
+def _back_up(storm: Storm, _: random.Random) -> bool:
+    """Copy the database while all goes on; the checker looks into the copy."""
+    began = time.monotonic()
+    copy = storm.field.folder / f"backup-{time.monotonic_ns()}.db"
+    done = subprocess.run(
+        [sys.executable, "-m", "gigq", "--db", str(storm.field.database), "backup", str(copy)],
+        cwd=storm.field.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **storm.field.clock("service")},
+    )
+    if done.returncode == 0:
+        storm.field.note("backup", began=began, path=str(copy))
+    else:
+        storm.field.note("backup refused", why=done.stderr[-300:])
+    return done.returncode == 0
+
+
 FAULTS = (
     Fault("kill a worker", 40, _kill_worker),
     Fault("kill all workers", 3, _kill_all_workers),
@@ -396,4 +415,5 @@ FAULTS = (
     Fault("change the code", 2, _change_code),
     Fault("drain and resume", 1, _pause, lasts=True),
     Fault("clear", 1, _clear, lasts=True),
+    Fault("a backup", 0.7, _back_up, lasts=True),
 )

@@ -339,6 +339,22 @@ def _run_for_hours(case: Case) -> None:
     case.append(f"jobs/{job}.jsonl", {**line, "at": 1e9, "pid": json.loads(begin)["pid"]})
 
 
+def _back_up(case: Case, statement: str) -> None:
+    copy = case.notes / "copy.db"
+    shutil.copy(case.database, copy)
+    case.append("driver.jsonl", {"what": "backup", "began": 1e9, "path": str(copy)})
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        assert connection.execute(statement.format(completed=case.completed())).rowcount
+
+
+def _lose_from_backup(case: Case) -> None:
+    _back_up(case, "DELETE FROM job WHERE uuid = '{completed}'")
+
+
+def _miscount_in_backup(case: Case) -> None:
+    _back_up(case, "UPDATE tally SET jobs = jobs + 1")
+
+
 def _change(case: Case) -> None:
     row = ["completed", 1, 1, 1, 1, None]
     seen = {"what": "seen", "job": case.completed(), "since": 0, "gone": False}
@@ -405,6 +421,8 @@ TAMPERINGS: dict[str, tuple[str, str | Callable[[Case], None]]] = {
         "INSERT INTO cancellation SELECT min(id), 1 FROM execution",
     ),
     "a worker's life has no end": ("worker left", "UPDATE worker SET ended_at = NULL"),
+    "a backup lacks a job": ("backup", _lose_from_backup),
+    "a backup is not sound": ("backup", _miscount_in_backup),
     "a process is left": (
         "process left",
         lambda case: case.append(
