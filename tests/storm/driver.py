@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from storm.checker import Violation, check
 from storm.evidence import Database, Notes
 from storm.faults import CLIENT_POINTS, FAULTS, SERVICE_POINTS, Fault, Storm
-from storm.field import Field, StormService, StormSubmitter, processes_of
+from storm.field import Field, Process, StormService, StormSubmitter, processes_of
 from storm.snapshots import Snapshots
 
 from gigq import GigqError, JobQueue
@@ -129,6 +129,8 @@ class Driver:
         for pid, _ in processes_of(self.field.database):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for each in Notes(self.field.notes).processes:  # also those that nobody knows of
+            Process(each["child"], each["child_ticks"]).send(signal.SIGKILL)
         self.field.close()
 
     # The storm

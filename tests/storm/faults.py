@@ -38,6 +38,12 @@ WORKER_POINTS = tuple(sorted(set(CRASH_POINTS) - {*CLIENT_POINTS, "clear", "set_
 _BAD_FILES = ("[workers]\ncount = many\n", "[worker]\n", "[workers]\ncount = 3\nfoo = 1\n", "= x")
 
 
+_PROGRAM = """
+import sys
+from gigq import Worker
+
+Worker(sys.argv[1], polling_interval=0.2).start()
+"""
 _CLEARABLE = """
 SELECT uuid, updated_at FROM job
  WHERE id < ? AND updated_at < ? AND state IN ('completed', 'cancelled')
@@ -197,6 +203,26 @@ def _worker_by_hand(storm: Storm, chance: random.Random) -> bool:
     worker.wait()
     storm.field.count("kills", lived and not gently)
     return lived
+
+
+def _worker_in_program(storm: Storm, chance: random.Random) -> bool:
+    """Let a program run jobs in its main thread for a while, and kill it."""
+    seconds = chance.uniform(1, 3)
+    program = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(storm.field.database)],
+        cwd=storm.field.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **storm.field.clock("workers")},
+    )
+    time.sleep(seconds)
+    code = program.poll()  # its own jobs may have ended it, too
+    program.kill()
+    _, errors = program.communicate()
+    if b"Traceback" in errors:
+        storm.field.note("died", who="a program's Worker", evidence=errors[-2000:].decode())
+    storm.field.count("kills", code is None)
+    return True
 
 
 def _with_database(storm: Storm, begin: str, seconds: float) -> bool:
@@ -402,6 +428,7 @@ FAULTS = (
     Fault("stop a submitter", 3, _stop_submitter, lasts=True),
     Fault("a second service", 1.5, _second_service, lasts=True),
     Fault("a worker by hand", 1.5, _worker_by_hand, lasts=True),
+    Fault("a worker in a program", 1.5, _worker_in_program, lasts=True),
     Fault("lock the database", 2, _lock_database, lasts=True),
     Fault("a long reader", 1.5, _read_long, lasts=True),
     Fault("a full disk", 1.5, _fill_disk, lasts=True),

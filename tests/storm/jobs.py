@@ -54,7 +54,8 @@ class Run:
             execution = line.get("execution")
             if execution == self.execution:
                 continue
-            if line["what"] in ("begin", "process"):
+            # What a job in a program's own `Worker` starts is not known to anybody.
+            if line["what"] == "begin" or (line["what"] == "process" and line["tree"]):
                 others[line["what"], execution, line.get("child", line["pid"])] = line
             elif line["what"] == "end":
                 others.pop(("begin", execution, line["pid"]), None)
@@ -76,7 +77,13 @@ class Run:
 
     def started(self, pid: int) -> None:
         """Note a process of this run's."""
-        self._book.note("process", execution=self.execution, child=pid, child_ticks=ticks(pid))
+        self._book.note(
+            "process",
+            execution=self.execution,
+            child=pid,
+            child_ticks=ticks(pid),
+            tree=os.environ.get("GIGQ_TREE"),
+        )
 
 
 def work(key: str, do: str = "return", parent_results: dict | None = None, **more: float) -> dict:
