@@ -134,8 +134,15 @@ class Worker:
 
     def _run(self, lane: _Lane) -> None:
         while self.running:
-            if not lane.process_one() and self.running:
-                lane.wait(self.polling_interval)
+            try:
+                if not lane.process_one() and self.running:
+                    lane.wait(self.polling_interval)
+            except StoreDamagedError:
+                raise
+            except (StoreBusyError, StoreUnusableError) as error:
+                lane.wait_out(error)
+            else:
+                lane.in_trouble = False
 
     def _run_and_close(self, lane: _Lane) -> None:
         try:
@@ -160,7 +167,7 @@ class Worker:
                 signal.signal(number, handler)
 
 
-_STORE_PAUSE = 0.5  # seconds between tries to store an outcome
+_STORE_PAUSE = 0.5  # seconds between tries when the database cannot be used
 
 
 class _Lane:
@@ -177,6 +184,7 @@ class _Lane:
         self._worker = 0
         self._wakeup: Wakeup | None = None
         self._woken = threading.Event()
+        self.in_trouble = False  # the database could not be used, and that was said
 
     def process_one(self) -> bool:
         refuse_while_loading("Worker.process_one")
@@ -197,7 +205,11 @@ class _Lane:
 
     def _process(self, store: SqliteStore, claim: Claim) -> None:
         if claim.max_attempts == 1:
-            store.begin(claim.execution)
+            try:
+                store.begin(claim.execution)
+            except (StoreBusyError, StoreUnusableError):
+                self._settle(store, outcomes.released(claim))  # or nobody ever ran it
+                raise
         self.current_job_id = claim.uuid
         try:
             outcome = self._attempt(store, claim)
@@ -249,8 +261,13 @@ class _Lane:
             self._forget_parent()
         if self._store is None:
             with suppress(EmptyDatabaseError):
-                self._store = SqliteStore(self._path, durable=False, create=False)
-                self._worker = self._store.register(self.name, own_identity())
+                store = SqliteStore(self._path, durable=False, create=False)
+                try:
+                    self._worker = store.register(self.name, own_identity())
+                except BaseException:
+                    store.close()
+                    raise
+                self._store = store
         return self._store
 
     def _forget_parent(self) -> None:
@@ -275,6 +292,14 @@ class _Lane:
         if glance.next_due is not None:
             seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
         self._wakeup.wait(seconds)
+
+    def wait_out(self, error: Exception) -> None:
+        """Say, once, that the database cannot be used, and wait before the next try."""
+        if not self.in_trouble:
+            self.in_trouble = True
+            _log.warning("no job can be claimed now: %s", error)
+        self._woken.wait(_STORE_PAUSE)
+        self._woken.clear()
 
     def wake(self) -> None:
         self._woken.set()

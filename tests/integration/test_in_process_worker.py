@@ -27,6 +27,7 @@ from gigq import (
 )
 from gigq.db_utils import close_connection, get_connection
 from gigq.queue.companions import Companions
+from gigq.queue.errors import StoreUnusableError
 from gigq.queue.identity import Identity, own_identity
 from gigq.queue.service_lock import ServiceLock
 from gigq.queue.sqlite_store import SqliteStore
@@ -35,6 +36,31 @@ from gigq.worker.outcome import timed_out
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# No file may grow beyond the size that the log has, for a second.
+FULL_DISK = """
+import os, resource, threading, time
+from gigq import Job, JobQueue, Worker
+
+queue = JobQueue("gigq.db")
+job = queue.submit(Job("job", "os.getpid", max_attempts=1))
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat("gigq.db-wal").st_size, hard))
+worker = Worker("gigq.db", polling_interval=0.1)
+
+def make_room():
+    time.sleep(1)
+    assert queue.get_status(job)["status"] == "pending"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    while queue.get_status(job)["status"] in ("pending", "running"):
+        time.sleep(0.01)
+    worker.stop()
+
+threading.Thread(target=make_room).start()
+worker.start()
+worker.close()
+found = queue.get_status(job)
+print(found["status"], len(found["executions"]))
+"""
 seen: list[Any] = []  # what jobs of a test noted
 gates: dict[str, threading.Event] = {}  # what jobs of a test wait for
 
@@ -407,6 +433,40 @@ class TestProcessOne:
             statements.clear()
             worker.process_one()
             assert sum("synchronous = FULL" in text for text in statements) == full
+
+    def test_start_outlasts_a_full_disk(self, tmp_path: Path) -> None:
+        """While nothing can be written, `start` waits; then it runs the job, and only once."""
+        done = subprocess.run(
+            [sys.executable, "-c", FULL_DISK],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout) == (0, "completed 1\n"), done.stderr
+
+    def test_what_cannot_be_made_durable_is_given_back(
+        self, queue: JobQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A job that may run once and whose claim cannot be synced is pending again, uncharged."""
+        queue.submit(Job("warm", note))
+        worker.process_one()
+        store = worker._lane._store
+        assert store is not None
+        job_id = queue.submit(Job("job", note, max_attempts=1))
+
+        def fail(_: int) -> None:
+            raise StoreUnusableError
+
+        monkeypatch.setattr(store, "begin", fail)
+        with pytest.raises(StoreUnusableError):
+            worker.process_one()
+        found = queue.get_status(job_id)
+        assert (found["status"], found["attempts"]) == ("pending", 0)
+        monkeypatch.undo()
+        assert worker.process_one()
+        assert status(queue, job_id) == "completed"
 
     def test_used_after_close(self, queue: JobQueue, worker: Worker) -> None:
         """A closed worker can be used again: it begins a new life."""

@@ -63,7 +63,7 @@ class Storm:
         self.service = service
         self.submitters = submitters
         self.marks: dict[Path, str] = {}
-        self.spared = 2000  # of the newest jobs, which are not cleared
+        self.spared = 1000  # of the newest jobs, which are not cleared
 
     def crash_environment(self, chance: random.Random, of: Sequence[str]) -> dict[str, str]:
         """Choose one of these crash points for the first process that comes there."""
@@ -441,6 +441,6 @@ FAULTS = (
     Fault("reload a bad file", 1.5, _reload_badly, lasts=True),
     Fault("change the code", 2, _change_code),
     Fault("drain and resume", 1, _pause, lasts=True),
-    Fault("clear", 1, _clear, lasts=True),
+    Fault("clear", 2, _clear, lasts=True),
     Fault("a backup", 0.7, _back_up, lasts=True),
 )

@@ -40,6 +40,7 @@ class Book:
 
     def __init__(self, path: Path) -> None:
         """Open it. Raises OSError."""
+        own_ticks()
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def note(self, what: str, **facts: object) -> None:
