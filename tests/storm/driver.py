@@ -197,13 +197,16 @@ class Driver:
 
     def _calm(self) -> None:
         """No more faults: let the service finish everything, and stop it."""
-        give_up = time.monotonic() + _WINDOWS_WITHIN
-        for thread in self._windows.values():
-            thread.join(max(0, give_up - time.monotonic()))
         for submitter in self.submitters:
             submitter.kill()
         for each in self.storm.processes():
             each.send(signal.SIGCONT)
+        self.storm.recover()  # an order may wait for workers that were replaced all the time
+        give_up = time.monotonic() + _WINDOWS_WITHIN
+        for name, thread in self._windows.items():
+            thread.join(max(0, give_up - time.monotonic()))
+            if thread.is_alive():
+                self.field.note("died", who="the storm", evidence=f"{name!r} does not end")
         self.storm.recover()
         # A service that was started with a crash point hands that on.
         if not self.service.stop(60):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from storm.field import Field, Process, StormService, StormSubmitter
 
+ENDS_WITHIN = 60  # seconds for a service that is told to go
 DEATH_WITHIN = 10  # seconds for a SIGKILL on busy cores
 CLIENT_POINTS = ("submit", "submit", "submit", "cancel", "cancel_running", "requeue", "requeue")
 SERVICE_POINTS = ("retire", "reclaim", "reclaim")
@@ -182,7 +183,7 @@ def _second_service(storm: Storm, _: random.Random) -> bool:
     except subprocess.TimeoutExpired:
         # The first had died: then this one serves, and has to make room for the storm's own.
         second.terminate()
-        _, errors = second.communicate(timeout=60)
+        _, errors = second.communicate(timeout=ENDS_WITHIN)
         return False
     return first is not None and second.returncode == 1 and b"serves" in errors
 
@@ -200,7 +201,12 @@ def _worker_by_hand(storm: Storm, chance: random.Random) -> bool:
     time.sleep(seconds)
     lived = worker.poll() is None
     worker.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
-    worker.wait()
+    try:
+        worker.wait(ENDS_WITHIN)
+    except subprocess.TimeoutExpired:
+        storm.field.note("died", who="gigq worker", evidence="SIGTERM did not end it")
+        worker.kill()
+        worker.wait()
     storm.field.count("kills", lived and not gently)
     return lived
 
@@ -327,7 +333,7 @@ def _reload(storm: Storm, chance: random.Random) -> bool:
     service.workers_wanted = chance.choice((2, 3, 3, 4))
     service.kill_grace = chance.choice((0.0, 0.1, 0.3))
     service.worker_environment = {}
-    service.max_jobs = chance.choice((0, 0, 15, 60))
+    service.max_jobs = chance.choice((0, 0, 50, 200))
     service.configure()
     return service.ask("reload")
 

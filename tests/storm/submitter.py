@@ -63,7 +63,7 @@ class Submitter:
             self._several: 6,
             self._chain: 6,
             self._fan: 5,
-            self._wide: 0.1,
+            self._wide: 0.03,
             self._wait_for_known: 3,
             self._cancel: 5,
             self._cancel_running: 3,
