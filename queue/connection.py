@@ -296,7 +296,8 @@ class Connection:
         elif length >= self._checkpoint_above:
             # A reader may pin the log: look again only when it has grown as much once more.
             self._checkpoint_above = length + self._checkpoint_bytes
-            with suppress(sqlite3.Error, OSError):
+            # What was to be committed is: no trouble here must make it look as if it were not.
+            with suppress(sqlite3.Error, OSError, StoreError):
                 self._checkpoint()
 
     def _checkpoint(self) -> None:

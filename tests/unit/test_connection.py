@@ -48,6 +48,26 @@ while now < end:
 print(json.dumps([commits, longest]))
 """
 
+WITHOUT_DESCRIPTORS = """
+import os, resource, sys
+from gigq.queue.identity import own_identity
+from gigq.queue.sqlite_store import SqliteStore
+
+store, who = SqliteStore("gigq.db", checkpoint_bytes=1), own_identity()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+used = []
+try:
+    while True:
+        used.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(int(sys.argv[1])):
+    os.close(used.pop())
+for name in "first", "second":
+    store.register(name, who)
+assert [each.name for each in store.open_workers()] == ["first", "second"]
+"""
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -275,6 +295,18 @@ class TestLog:
             for _ in range(6):
                 write_megabyte(store)
             assert log_size(path) < 2 * CHECKPOINT_BYTES
+
+    @pytest.mark.parametrize("free", [0, 1, 2])
+    def test_commit_stands_without_a_checkpoint(self, tmp_path: Path, free: int) -> None:
+        """Where nothing can be opened for a checkpoint, what was committed counts as committed."""
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_DESCRIPTORS, str(free)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
     def test_no_writer_during_a_checkpoint(self, path: Path) -> None:
         """The log is moved only while the write lock is held, so that no writer resets it."""
