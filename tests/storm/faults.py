@@ -219,7 +219,11 @@ def _worker_in_program(storm: Storm, chance: random.Random) -> bool:
         cwd=storm.field.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, **storm.field.clock("workers")},
+        env={
+            **os.environ,
+            **storm.field.clock("workers"),
+            "GIGQ_DB": str(storm.field.database),
+        },
     )
     time.sleep(seconds)
     code = program.poll()  # its own jobs may have ended it, too
