@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 import selectors
-import shutil
 import signal
 import time
 from collections import deque
@@ -18,14 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gigq.queue import clock
-from gigq.queue.doorbell import ring
 from gigq.queue.errors import SettingsError
-from gigq.queue.events import ENDED, EVENTS
-from gigq.queue.settings import Settings, read_settings
+from gigq.queue.events import EVENTS
 from gigq.supervisor.commands import Commands
+from gigq.supervisor.configuration import Configuration
 from gigq.supervisor.control import ControlServer
 from gigq.supervisor.followed_files import FollowedFiles
 from gigq.supervisor.housekeeping import Housekeeping
@@ -33,23 +29,22 @@ from gigq.supervisor.http_process import HttpProcess
 from gigq.supervisor.notify import ServiceManager
 from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
+from gigq.supervisor.reclaims import Reclaims
+from gigq.supervisor.remains import Remains
 from gigq.supervisor.status_text import describe_state
 from gigq.supervisor.store_thread import StoreThread
 from gigq.supervisor.store_trouble import StoreTrouble
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
-from gigq.worker.process_tree import become_subreaper, children, kill_children, tree_name
-from gigq.worker.reclaim import end_cancelled_orphans, reclaim_dead, retire_process
+from gigq.worker.process_tree import become_subreaper
 from gigq.worker.service_worker import TICK
 
 if TYPE_CHECKING:
     from gigq.queue.companions import Companions
-    from gigq.queue.sqlite_store import SqliteStore
+    from gigq.queue.settings import Settings
     from gigq.supervisor.log import Log
-    from gigq.worker.reclaim import Reclaimed
 
 _SECOND = 1_000_000_000
-_SURVEY = 0.5  # seconds between looks for what is told through the database only
 _STREAM = 0.1  # seconds between looks at what running jobs print
 _AWAITED = 0.01  # seconds between looks whether an order has had its effect
 _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
@@ -78,8 +73,7 @@ class Supervisor:
         most, and none is replaced.
         """
         self._settings = settings
-        self._as_written = settings if configuration is None else read_settings(configuration)
-        self._configuration = configuration
+        self._configuration = Configuration(configuration, settings, log)
         self._companions = companions
         self._log = log
         self._pool = Pool(
@@ -96,18 +90,16 @@ class Supervisor:
         self._files = FollowedFiles(configuration, self._wake, log)
         self._signals: deque[int] = deque()
         self._ready: set[str] = set()
-        self._dying: list[Child] = []  # reaped; what they started may still live
+        self._remains = Remains(self._is_ours)
+        self._reclaims = Reclaims(self._store, log, companions.doorbell, self._pool.cancel)
         self._streams: dict[str, OutputStream] = {}
         self._draining_until: int | None = None
         self._killing_at: int | None = None
-        self._next_survey = 0
         self._next_stream = 0
-        self._surveying = False
         self._control: ControlServer | None = None
         self._housekeeping: Housekeeping | None = None
         self._http: HttpProcess | None = None
         self._manager = ServiceManager()
-        self._refused = ""  # what is wrong with the configuration as it now stands in the file
         self._started_at = clock.now()
 
     def listen(self) -> None:
@@ -125,14 +117,15 @@ class Supervisor:
         )
 
     def _facts(self) -> dict[str, Any]:
+        path = self._configuration.path
         return {
             "version": __version__,
             "pid": os.getpid(),
             "database": self._settings.database,
-            "configuration": None if self._configuration is None else str(self._configuration),
+            "configuration": path and str(path),
             "started_at": clock.offset_text(self._started_at),
             "state": "running" if self._draining_until is None else "draining",
-            "last_reload_successful": not self._refused,
+            "last_reload_successful": not self._configuration.refused,
             "trouble": self._trouble.describe(),
         }
 
@@ -143,7 +136,7 @@ class Supervisor:
             "service_started",
             database=self._settings.database,
             workers=self._pool.wanted,
-            configuration=self._configuration,
+            configuration=self._configuration.path,
         )
         self._files.start()
         while self._goes_on() or self._pool.mortal:
@@ -162,7 +155,7 @@ class Supervisor:
         self._store.take_results()
         self._take_signals()
         self._pool.advance()
-        self._sweep()
+        self._bury_the_dead()
         if self._control is not None:
             self._control.advance()
         if self._http is not None:
@@ -177,7 +170,7 @@ class Supervisor:
         self._manager.turned(self._state, ready=self._pool.has_started, ending=ending)
 
     def _state(self) -> str:
-        state = describe_state(self._pool, self._draining_until, self._refused)
+        state = describe_state(self._pool, self._draining_until, self._configuration.refused)
         trouble = self._trouble.error
         return state if trouble is None else f"nothing is claimed: {trouble}; {state}"
 
@@ -187,7 +180,7 @@ class Supervisor:
         due = min(due, self._manager.next_look(), self._trouble.next_look())
         if self._streams and self._pool.busy():
             due = min(due, now + int(_STREAM * _SECOND))
-        if any(not child.is_stuck for child in self._dying):
+        if self._remains.are_dying:
             due = min(due, now + int(_SWEEP * _SECOND))
         if self._control is not None and self._control.is_awaited:
             due = min(due, now + int(_AWAITED * _SECOND))
@@ -201,7 +194,7 @@ class Supervisor:
 
     def _prepare_process(self) -> None:
         become_subreaper()
-        self._not_ours = frozenset(children())  # of the program that became this one by exec
+        self._remains.spare_those_before()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, exit codes would read 0
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
@@ -276,41 +269,16 @@ class Supervisor:
             self._selector.unregister(child.channel)
         child.reap()
         self._show_output(child.name)
-        self._dying.append(child)
-        self._sweep()
+        self._remains.add(child)
+        self._bury_the_dead()
 
-    def _sweep(self) -> None:
-        """Kill what dead workers left: it has become this process's child, and no worker is it."""
-        if not self._dying:
-            return
-        try:
-            gone = self._dying if not kill_children(self._is_spared) else self._without_the_stuck()
-        except OSError:  # too few descriptors: the next look may have one
-            return
-        for child in list(gone):
-            self._dying.remove(child)
-            self._bury(child)
-
-    def _without_the_stuck(self) -> list[Child]:
-        """List the dead of whom nothing lives, where something does that cannot be killed.
-
-        That keeps the job claimed whose it is, and no other's.
-        """
-        if not any(child.is_stuck for child in self._dying):
-            return []
-        trees = {tree_name(pid) for pid in children() if not self._is_spared(pid)}
-        unknown = None in trees
-        return [each for each in self._dying if not unknown and each.orders.tree not in trees]
-
-    def _is_spared(self, pid: int) -> bool:
-        """Tell a worker, and what no worker has started, from what a dead worker left."""
+    def _is_ours(self, pid: int) -> bool:
         alive = (c.pid for c in self._pool.children if c.state is not ChildState.EXITED)
-        if pid in alive or pid in self._not_ours:
-            return True
-        if self._http is not None and pid == self._http.pid:
-            return True
-        # The first process of a container inherits from everybody in it.
-        return os.getpid() == 1 and tree_name(pid) is None
+        return pid in alive or (self._http is not None and pid == self._http.pid)
+
+    def _bury_the_dead(self) -> None:
+        for child in self._remains.sweep():
+            self._bury(child)
 
     def _bury(self, child: Child) -> None:
         """Nothing of it lives any more: take back what it held, and forget it."""
@@ -319,32 +287,7 @@ class Supervisor:
         self._files.forget(child.name)
         self._trouble.ends(child.name)
         self._streams.pop(child.name).close()
-        self._store.do(
-            lambda store: retire_process(store, child.identity, child.judge),
-            lambda reclaimed: self._reclaimed(reclaimed, child),
-        )
-
-    def _reclaimed(self, reclaimed: list[Reclaimed] | None, child: Child) -> None:
-        self._tell_reclaimed(reclaimed or [], child.name)
-        ring(self._companions.doorbell)  # the ring of a job that came may have died with it
-        child.close()
-
-    def _tell_reclaimed(self, reclaimed: list[Reclaimed], worker: str | None) -> None:
-        for held, outcome in reclaimed:
-            self._log.event(
-                ENDED[outcome.verdict],
-                job_id=held.uuid,
-                job_name=held.name,
-                execution=held.execution,
-                attempt=held.attempt,
-                max_attempts=held.max_attempts,
-                worker=worker,
-                error=outcome.error or "it had not begun",
-                cpu_time=None if outcome.cpu_time is None else outcome.cpu_time / 1e6,
-                peak_memory=outcome.peak_memory,
-            )
-        if reclaimed:
-            ring(self._companions.doorbell)
+        self._reclaims.of_child(child)
 
     # A database that cannot be used
 
@@ -363,29 +306,12 @@ class Supervisor:
             self._log.event("store_damaged", error=error)
             self._drain()
 
-    # Workers of nobody
+    # What is looked at now and then
 
     def _survey(self) -> None:
-        """Look for what is told through the database only.
-
-        That is: workers of this machine that died while nobody watched them, and executions that
-        somebody wants to end.
-        """
-        now = time.monotonic_ns()
-        if now < self._next_survey or self._surveying:
-            return
-        self._next_survey = now + int(_SURVEY * _SECOND)
-        self._surveying = True
-        self._pool.limit_output()
-        self._pool.out_of_memory.refresh()
-        self._store.do(_look_around, self._surveyed)
-
-    def _surveyed(self, found: tuple[list[Reclaimed], list[int]] | None) -> None:
-        self._surveying = False
-        reclaimed, to_end = found or ([], [])
-        self._tell_reclaimed(reclaimed, None)
-        if to_end:
-            self._pool.cancel(to_end)
+        if self._reclaims.survey():
+            self._pool.limit_output()
+            self._pool.out_of_memory.refresh()
 
     def _keep_house(self) -> None:
         if self._housekeeping is not None and self._serves():
@@ -423,40 +349,17 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Put the changed file in force, as a whole or not at all. Raises SettingsError."""
-        if self._configuration is None or self._draining_until is not None:
+        if self._configuration.path is None or self._draining_until is not None:
             return
         self._files.was_read()
         with self._manager.reloading():
-            settings = self._read(self._configuration)
-            self._log.event("configuration_reloaded", configuration=self._configuration)
-            self._settings = self._with_own_database(settings)
-            self._log.configure(settings.log.level, settings.log.format)
+            self._settings = self._configuration.read_again()
+            self._log.configure(self._settings.log.level, self._settings.log.format)
             self._pool.use(self._settings)
             if self._housekeeping is not None:
                 self._housekeeping.use(self._settings.retention)
             if self._http is not None:
                 self._http.use(self._settings.http.listen)
-
-    def _read(self, configuration: Path) -> Settings:
-        try:
-            settings = read_settings(configuration)
-            settings.worker_environment()
-            _check_interpreter(settings, configuration)
-        except SettingsError as error:
-            self._refused = str(error)
-            self._log.event("configuration_refused", error=self._refused)
-            raise
-        self._refused = ""
-        return settings
-
-    def _with_own_database(self, settings: Settings) -> Settings:
-        """Keep the database that is served: another one takes another start."""
-        if settings.database != self._as_written.database:
-            self._log.event(
-                "configuration_ignored", setting="database", error="gigqd has to be started anew"
-            )
-        self._as_written = settings
-        return msgspec.structs.replace(settings, database=self._settings.database)
 
     # The end
 
@@ -501,17 +404,3 @@ class Supervisor:
         self._files.close()
         self._log.event("service_stopped")
         self._manager.close()
-
-
-def _look_around(store: SqliteStore) -> tuple[list[Reclaimed], list[int]]:
-    """Take back what the dead held, and give the executions that somebody wants to end."""
-    end_cancelled_orphans(store)
-    return reclaim_dead(store), store.to_end()
-
-
-def _check_interpreter(settings: Settings, configuration: Path) -> None:
-    """Refuse an interpreter that cannot start, before workers are replaced by none."""
-    python = settings.workers.python
-    if python and shutil.which(python) is None:
-        message = f"{configuration}: workers.python: {python} is not there or not executable"
-        raise SettingsError(message)
