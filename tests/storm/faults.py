@@ -214,23 +214,26 @@ def _worker_by_hand(storm: Storm, chance: random.Random) -> bool:
 def _worker_in_program(storm: Storm, chance: random.Random) -> bool:
     """Let a program run jobs in its main thread for a while, and kill it."""
     seconds = chance.uniform(1, 3)
-    program = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, str(storm.field.database)],
-        cwd=storm.field.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={
-            **os.environ,
-            **storm.field.clock("workers"),
-            "GIGQ_DB": str(storm.field.database),
-        },
-    )
+    words = storm.field.folder / f"program-{time.monotonic_ns()}.err"
+    with words.open("wb") as errors:  # no pipe: what its jobs start would keep that open
+        program = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(storm.field.database)],
+            cwd=storm.field.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={
+                **os.environ,
+                **storm.field.clock("workers"),
+                "GIGQ_DB": str(storm.field.database),
+            },
+        )
     time.sleep(seconds)
     code = program.poll()  # its own jobs may have ended it, too
     program.kill()
-    _, errors = program.communicate()
-    if b"Traceback" in errors:
-        storm.field.note("died", who="a program's Worker", evidence=errors[-2000:].decode())
+    program.wait()
+    said = words.read_text(errors="replace")
+    if "Traceback" in said:
+        storm.field.note("died", who="a program's Worker", evidence=said[-2000:])
     storm.field.count("kills", code is None)
     return True
 
