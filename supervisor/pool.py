@@ -68,6 +68,8 @@ class Pool:
         self._once = once
         self._wanted = self._count_of(settings)
         self._code: dict[Code, None] = {}  # that jobs had, the last at the end
+        self._generation = 0  # counts changes of the settings that workers are started with
+        self._were_ready: dict[int, int] = {}  # by number, the generation that has become ready
         self._failed_starts: dict[int, int] = {}
         self._not_before: dict[int, int] = {}
         self._host = socket.gethostname().partition(".")[0]
@@ -117,6 +119,7 @@ class Pool:
         for child in self._standing_by():
             if child.number == _SPARE and child.state is not ChildState.STARTING:
                 child.number = number
+                self._were_ready[number] = child.generation
                 if old is not None:
                     old.order(Stop.RENEW)
                 return child
@@ -148,6 +151,8 @@ class Pool:
             # Numbers above the count are free again once the lower ones are taken.
             if child.stop is Stop.NO and child.number > self._wanted:
                 child.number = self._free_number()
+                if child.state is not ChildState.STARTING:
+                    self._were_ready[child.number] = child.generation
         going = [child for child in self.children if child.worn or child.stop is not Stop.NO]
         replaced = {child.number for child in going}
         for child in self._standing_by():
@@ -178,6 +183,7 @@ class Pool:
         if count != self._wanted:
             self._log.event("workers_scaled", workers=count, before=self._wanted)
             self._wanted = count
+            self._were_ready = {n: g for n, g in self._were_ready.items() if n <= count}
             self.trim()
 
     def drain(self) -> None:
@@ -188,6 +194,7 @@ class Pool:
     def pause(self) -> None:
         """Let each finish its job, and have none until `resume`."""
         self.paused = True
+        self._were_ready.clear()
         for child in self.children:
             child.order(Stop.DRAIN)
 
@@ -237,6 +244,7 @@ class Pool:
         same = same and before.durability == settings.durability
         if not same or environment != self._environment:
             self._not_before.clear()
+            self._generation += 1
             self.replace_all("settings")
         if self._count_of(settings) != self._count_of(before):  # else `scale` has the last word
             self.scale(self._count_of(settings))
@@ -284,6 +292,7 @@ class Pool:
         except OSError as error:
             self._failed(number, None, None, f"{python} cannot be started: {error.strerror}")
             return None
+        child.generation = self._generation
         child.hold_claims(self._claims_held)
         self.children.append(child)
         return child
@@ -297,6 +306,7 @@ class Pool:
         """Note that a child became ready: the next start is not a retry."""
         self._failed_starts.pop(child.number, None)
         self.start_trouble = None
+        self._were_ready[child.number] = child.generation
         for old in self._staying():
             if child.is_standby and old.number == child.number and old.worn:
                 old.order(Stop.RENEW)
@@ -339,14 +349,14 @@ class Pool:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there are as many as are wanted, all ready."""
+        """Whether as many as are wanted have become ready since that was last changed.
+
+        Not whether all are ready now: where workers are replaced all the time, that may never be.
+        """
         if self.paused:
             return True
-        here = [child for child in self._not_told_to_go() if child.number != _SPARE]
-        good = [child for child in here if not child.worn]
-        ready = {child.number for child in good if child.state is not ChildState.STARTING}
-        wanted = set(range(1, self._wanted + 1))
-        return ready == wanted == {child.number for child in good}
+        numbers = range(1, self._wanted + 1)
+        return all(self._were_ready.get(n, -1) >= self._generation for n in numbers)
 
     @property
     def has_started(self) -> bool:

@@ -83,6 +83,7 @@ class Child:
         """
         self.number = number
         self.is_standby = standby
+        self.generation = 0  # of the settings that it was started with
         self.worn = ""  # why it is to be replaced between jobs, once another is ready
         self.orders = orders
         self.log = log

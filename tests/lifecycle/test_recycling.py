@@ -118,3 +118,15 @@ def test_scale_down_takes_those_who_stand_by(folder: Path, oracle: Oracle) -> No
         until(lambda: states(service) == ["finishing"])
         oracle.let_go("x")
         until(lambda: states(service) == [])
+
+
+def test_reload_amid_constant_recycling(folder: Path) -> None:
+    """Orders are answered also where workers are replaced all the time."""
+    settings = workers(2, "max_jobs = 1\n")
+    with Service(folder, configuration=settings) as service:
+        jobs = [service.submit("jobs.quick", {"key": str(number)}) for number in range(60)]
+        service.wait_for("worker_recycled")
+        service.configure(settings + "kill_grace = 1\n")
+        assert service.told("reload")[0] == 0
+        for job in jobs:
+            service.wait_status(job, "completed")

@@ -174,7 +174,7 @@ class TestRefusals:
             (3, "decorates a function, not a int"),
             ("plain", "decorates a function, not a str"),
         ],
-        ids=repr,
+        ids=lambda each: each if isinstance(each, str) else getattr(each, "__qualname__", ""),
     )
     def test_function(self, function: Callable[..., object], said: str) -> None:
         """What no worker could find or keep is refused, and why."""
