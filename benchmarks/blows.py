@@ -133,7 +133,9 @@ def deaths(service: Service, jobs: object, times: int) -> list[float]:
         found.append((begun - blow) * 1000)
         if alive(worker) or other == pid:
             sys.exit(f"the job runs in {other}, and its earlier run in {pid} lives")
-    service.queue.cancel(job, running=True)
+    ready = len(service.events("worker_ready"))
+    service.queue.cancel(job, running=True)  # which costs its worker its life
+    until(lambda: len(service.events("worker_ready")) > ready)
     return found
 
 
