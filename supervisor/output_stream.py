@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from gigq.worker.child import ChildState
 from gigq.worker.slot import Phase
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class OutputStream:
         self._descriptor: int | None = None
         self._position = 0
         self._rest = b""
+        self._waited_at = -1
         self._ended: list[tuple[int, int, str]] = []  # start, end, name of jobs that have ended
 
     def ended(self, start: int, end: int, name: str) -> None:
@@ -51,6 +53,8 @@ class OutputStream:
         stop = min(size, self._position + _MOST_AT_ONCE)
         while self._position < stop:
             name, end = self._part(size)
+            if self._will_be_known(name):
+                return
             read = os.pread(
                 self._descriptor, min(_MOST_AT_ONCE, end - self._position), self._position
             )
@@ -65,6 +69,17 @@ class OutputStream:
                 self._rest = b""
             if self._ended and self._position >= self._ended[0][1]:
                 self._ended.pop(0)
+
+    def _will_be_known(self, name: str) -> bool:
+        """Tell, once for each place, whether to wait: a job may just have ended, unheard as yet."""
+        waits = (
+            name == self._child.name
+            and self._position != self._waited_at
+            and self._child.state is not ChildState.EXITED
+        )
+        if waits:
+            self._waited_at = self._position
+        return waits
 
     def _part(self, size: int) -> tuple[str, int]:
         """Give who printed at the position, and how far that goes."""
