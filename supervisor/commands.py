@@ -71,6 +71,7 @@ class Commands:
                 "wanted": self._pool.wanted,
                 "paused": self._pool.paused,
                 "workers": self._pool.describe(),
+                "restarts": dict(self._pool.restarts),
                 "jobs": self._counts,
                 "jobs_as_of": clock.offset_text(self._counted_at),
             }

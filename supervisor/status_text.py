@@ -46,6 +46,10 @@ def describe_service(status: dict[str, Any]) -> str:
         f"workers {serving} of {status['wanted']}, {busy} busy",
         f"jobs {jobs or 'none'}",
     ]
+    if restarts := ", ".join(
+        f"{count} {why}" for why, count in status["restarts"].items() if count
+    ):
+        lines.append(f"workers replaced: {restarts}")
     if trouble := status.get("trouble"):
         since = describe_seconds(trouble["seconds"])
         lines.insert(1, f"! nothing is claimed since {since}: {trouble['error']}")

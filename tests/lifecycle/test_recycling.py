@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -130,3 +132,13 @@ def test_reload_amid_constant_recycling(folder: Path) -> None:
         assert service.told("reload")[0] == 0
         for job in jobs:
             service.wait_status(job, "completed")
+
+
+def test_status_counts_restarts(folder: Path, oracle: Oracle) -> None:
+    """`gigqd status` tells how many workers were replaced, and why."""
+    with Service(folder, configuration=workers(1)) as service:
+        service.submit("jobs.wait", {"key": "x"})
+        os.kill(oracle.wait_begun("x").pid, signal.SIGKILL)
+        oracle.wait_begun("x", times=2)
+        assert "workers replaced: 1 lost" in service.told("status")[1]
+        oracle.let_go("x")
