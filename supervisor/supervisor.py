@@ -349,7 +349,10 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Put the changed file in force, as a whole or not at all. Raises SettingsError."""
-        if self._configuration.path is None or self._draining_until is not None:
+        if self._draining_until is not None:
+            message = "the service is stopping, and reads its configuration no more"
+            raise SettingsError(message)
+        if self._configuration.path is None:
             return
         self._files.was_read()
         with self._manager.reloading():

@@ -284,3 +284,16 @@ def test_missing_directory_is_a_failure_with_a_name(folder: Path) -> None:
         f"the directory {folder / 'missing'} cannot be entered: No such"
     )
     assert found["attempts"] == 2
+
+
+def test_reload_while_stopping(folder: Path, oracle: Oracle) -> None:
+    """A service that is stopping refuses a reload instead of saying that it was done."""
+    with Service(folder, configuration=workers(1)) as service:
+        service.submit("jobs.wait", {"key": "x"})
+        oracle.wait_begun("x")
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_for("service_draining")
+        code, _, errors = service.told("reload")
+        assert code == 1
+        assert "the service is stopping" in errors
+        oracle.let_go("x")

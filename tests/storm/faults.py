@@ -346,8 +346,11 @@ def _reload(storm: Storm, chance: random.Random) -> bool:
 
 
 def _reload_badly(storm: Storm, chance: random.Random) -> bool:
-    replace(storm.service.configuration, chance.choice(_BAD_FILES))
+    bad = chance.choice(_BAD_FILES)
+    replace(storm.service.configuration, bad)
     taken = storm.service.ask("reload")
+    # Another fault that goes on at the same time may have written a good file over it.
+    taken = taken and storm.service.configuration.read_text() == bad
     storm.service.configure()
     if taken:
         storm.field.note("died", who="reload", evidence="a bad configuration was taken")
