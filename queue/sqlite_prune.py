@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gigq.queue.connection import Connection
     from gigq.queue.sqlite_moves import Moves
 
-HOLD = 0.002  # seconds of the write lock that a transaction should take
+HOLD = 0.001  # seconds of the write lock that a transaction should take
 _READ_AT_ONCE = 500
 _MOST_JOBS = 500  # in one transaction
 _MOST_EDGES = 1000

@@ -29,7 +29,7 @@ _SOON = _SECOND
 _SELDOM = 3600 * _SECOND
 _OFTEN = 60 * _SECOND
 _SHORTEST_PAUSE = _SECOND // 200
-_PAUSE = 6  # times as long as the step took
+_PAUSE = 20  # times as long as the step took
 _DAY = 86_400
 
 

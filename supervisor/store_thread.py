@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 # To delete old jobs changes many pages, and nobody can write while they go into the database:
 # rather often for some milliseconds than seldom for forty (benchmarks/retention.py).
-_CHECKPOINT_BYTES = 1 << 19
+_CHECKPOINT_BYTES = 1 << 17
 _PAUSE = 0.5  # seconds between tries when the database cannot be used
 
 
