@@ -41,7 +41,7 @@ class OutputStream:
         """Give the job's name and the line, for new lines; not more than some at once."""
         if self._descriptor is None:
             try:
-                self._descriptor = os.open(self._child.log, os.O_RDONLY | os.O_CLOEXEC)
+                self._descriptor = os.open(self._child.log.path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 return  # too few descriptors, perhaps; the output is kept all the same
         size = os.fstat(self._descriptor).st_size

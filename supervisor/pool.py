@@ -327,7 +327,7 @@ class Pool:
             self._log.event("worker_exited", **told)
         else:
             self.restarts["lost"] += 1
-            error = child.last_words() if child.exit_status and child.exit_status > 0 else None
+            error = child.log.last_line() if child.exit_status and child.exit_status > 0 else None
             self._log.event("worker_lost", **told, error=error)
 
     def _failed(self, number: int, pid: int | None, status: int | None, error: str) -> None:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gigq.queue.identity import identity_of
-from gigq.queue.output import HEAD, TAIL, give_back_middle
-from gigq.queue.records import Output
 from gigq.worker import outcome as outcomes
 from gigq.worker.channel import Channel
+from gigq.worker.memory_watch import MemoryWatch
+from gigq.worker.output_log import OutputLog
 from gigq.worker.process_tree import TREE_VARIABLE
 from gigq.worker.service_worker import ExitCode
 from gigq.worker.slot import Phase, Reason, Slot, Status, Stop
-from gigq.worker.usage import Sample, TreeGauge, cpu_time, resident
+from gigq.worker.usage import cpu_time, resident
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +39,6 @@ _SECOND = 1_000_000_000
 _STACKS_WITHIN = 250 * _MILLISECOND  # half of one is the rule; busy cores need more
 _HELD_WITHIN = 5 * _MILLISECOND
 _STACKS_LONGEST = 1 << 16
-_SAMPLE_EACH = 500 * _MILLISECOND
-_SAMPLE_OFTEN = 100 * _MILLISECOND  # where there is a limit to be kept
-_NO_SAMPLE = Sample(0, 0)
 _DEAD_WITHIN = 3 * _SECOND  # after SIGKILL
 
 # What systemd tells the supervisor is not for its workers.
@@ -86,7 +83,7 @@ class Child:
         self.generation = 0  # of the settings that it was started with
         self.worn = ""  # why it is to be replaced between jobs, once another is ready
         self.orders = orders
-        self.log = log
+        self.log = OutputLog(log)
         self.state = ChildState.STARTING
         self.exit_status: int | None = None  # negative: a signal
         self.spawned_at = time.monotonic_ns()
@@ -102,11 +99,8 @@ class Child:
         self._out_of_memory = out_of_memory
         self._blame = ""
         self._cpu_time = 0  # of its whole life, in microseconds, once it is reaped
-        self._sampled = 0  # the execution whose memory is being watched
-        self._sample = _NO_SAMPLE
-        self._next_sample = 0
         self._spawn(python, environment)
-        self._gauge = TreeGauge(self.pid)
+        self._memory = MemoryWatch(self.pid, self.slot)
 
     def _spawn(self, python: str, environment: Mapping[str, str]) -> None:
         inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
@@ -122,7 +116,7 @@ class Child:
             self.channel = Channel(here)
             mine.callback(self.channel.close)
             self.channel.send(self.orders.as_message())
-            output = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            output = self.log.open()
             meanwhile.callback(os.close, output)
             descriptors = (there.fileno(), self.slot.descriptor, self._stacks)
             self._process = subprocess.Popen(
@@ -132,7 +126,7 @@ class Child:
                 stderr=output,
                 pass_fds=descriptors,
                 start_new_session=True,
-                cwd=self.log.parent,
+                cwd=self.log.path.parent,
                 env={
                     **inherited,
                     "GIGQ_DB": self.orders.database,
@@ -218,7 +212,7 @@ class Child:
             status = self.slot.read()
             if status is None:
                 return now + _MILLISECOND
-            look = self._next_sample if status.phase is Phase.RUNNING else now + _SECOND
+            look = self._memory.next_look if status.phase is Phase.RUNNING else now + _SECOND
             return min(status.deadline, look) if status.deadline else look
         if self.state in (ChildState.DUMPING, ChildState.HELD):
             return now + _MILLISECOND
@@ -245,23 +239,8 @@ class Child:
             return
         if status.deadline and now >= status.deadline:
             self._interrupt(status.execution, Reason.DEADLINE, now)
-        elif self._uses_too_much(status, now):
+        elif self._memory.finds_too_much(status):
             self._interrupt(status.execution, Reason.MEMORY, now)
-
-    def _uses_too_much(self, status: Status, now: int) -> bool:
-        """Look at the job's memory if it is time to, and tell whether it is beyond its limit."""
-        if now < self._next_sample:
-            return False
-        self._next_sample = now + (_SAMPLE_OFTEN if status.max_memory else _SAMPLE_EACH)
-        self._measure(status.execution)
-        return bool(status.max_memory) and self._sample.memory > status.max_memory
-
-    def _measure(self, execution: int) -> None:
-        if execution != self._sampled:
-            self._sampled = execution
-            self._gauge.restart()
-        self._sample = self._gauge.sample()
-        self.slot.note_peak_memory(execution, self._gauge.peak)
 
     def _interrupt(self, execution: int, reason: Reason, now: int) -> None:
         self._execution, self._reason = execution, reason
@@ -292,9 +271,10 @@ class Child:
             self._hold(now)
 
     def _while_ending(self, now: int) -> None:
-        if not self._runs_it_still():
+        status = self._runs_it_still()
+        if status is None:
             self.state = ChildState.SERVING
-        elif now >= self._until or self._uses_too_much(self.status(), now):
+        elif now >= self._until or self._memory.finds_too_much(status):
             self._hold(now)
 
     def _hold(self, now: int) -> None:
@@ -309,7 +289,7 @@ class Child:
         if not self._is_stopped() and now < self._until:
             return
         if self._runs_it_still():
-            self._measure(self._execution)
+            self._memory.look(self._execution)
             self.kill()
         else:
             self.state = ChildState.SERVING
@@ -321,13 +301,12 @@ class Child:
             return stat.rpartition(b")")[2].split()[0] in (b"T", b"t", b"Z", b"X")
         return True
 
-    def _runs_it_still(self) -> bool:
+    def _runs_it_still(self) -> Status | None:
+        """Give what it does if that is the execution to be interrupted."""
         status = self.slot.read()
-        return (
-            status is not None
-            and status.phase is Phase.RUNNING
-            and status.execution == self._execution
-        )
+        if status is None or status.phase is not Phase.RUNNING:
+            return None
+        return status if status.execution == self._execution else None
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
@@ -375,9 +354,11 @@ class Child:
         reason = self._reason if held.execution == self._execution else Reason.NONE
         if reason is Reason.NONE and self._died_by_timer(status):
             reason = Reason.DEADLINE
-        cpu_time, peak_memory = self._usage(status)
+        used = max(0, self._cpu_time - status.cpu_time)
         return self._outcome(held, reason, status)._replace(
-            output=self._output_of(status), cpu_time=cpu_time, peak_memory=peak_memory
+            output=self.log.since(status.output_start) if status.phase is Phase.RUNNING else None,
+            cpu_time=used + self._memory.cpu_of_others(status.execution),
+            peak_memory=self._memory.peak_of(status.execution),
         )
 
     def _died_by_timer(self, status: Status) -> bool:
@@ -385,13 +366,6 @@ class Child:
         # The deadline may have passed since: the database is perhaps asked much later.
         overran = 0 < status.deadline <= self._reaped_at
         return overran and self.exit_status == -signal.SIGKILL
-
-    def _usage(self, status: Status) -> tuple[int, int | None]:
-        """Give what the execution used that it ran when it died."""
-        own = max(0, self._cpu_time - status.cpu_time)
-        if self._sampled != status.execution:
-            return own, None
-        return own + self._sample.cpu_of_others, self._gauge.peak or None
 
     def _outcome(self, held: OpenExecution, reason: Reason, status: Status) -> Outcome:
         if reason is Reason.SHUTDOWN:
@@ -403,26 +377,15 @@ class Child:
         if reason is Reason.DEADLINE:
             return outcomes.timed_out(held, held.timeout, stacks)
         if reason is Reason.MEMORY:
-            return outcomes.over_memory(held, self._gauge.peak, status.max_memory, stacks)
+            peak = self._memory.peak_of(held.execution) or 0
+            return outcomes.over_memory(held, peak, status.max_memory, stacks)
         return outcomes.lost(held, self.exit_status, self._blame)
-
-    def _output_of(self, status: Status) -> Output | None:
-        with suppress(OSError):
-            end = self.log.stat().st_size
-            if end > status.output_start and status.phase is Phase.RUNNING:
-                return Output(self.log.name, status.output_start, end)
-        return None
 
     def limit_output(self) -> None:
         """Keep head and tail of what a job prints that prints much."""
         status = self.status()
         if status.phase is Phase.RUNNING:
-            with suppress(OSError):
-                end = self.log.stat().st_size
-                if end - status.output_start > HEAD + TAIL:
-                    descriptor = os.open(self.log, os.O_WRONLY | os.O_CLOEXEC)
-                    give_back_middle(descriptor, status.output_start, end)
-                    os.close(descriptor)
+            self.log.limit(status.output_start)
 
     def _read_stacks(self) -> str:
         return os.pread(self._stacks, _STACKS_LONGEST, 0).decode(errors="replace")
@@ -431,7 +394,6 @@ class Child:
         """Tell what people want to know about it; times in seconds, memory in bytes."""
         status = self.status()
         now = time.monotonic_ns()
-        watched = status.execution == self._sampled
         told: dict[str, Any] = {
             "number": self.number,
             "name": self.name,
@@ -451,7 +413,7 @@ class Child:
                 "job_name": status.name,
                 "running_for": round((now - status.begun_at) / _SECOND, 3),
                 "deadline_in": deadline,
-                "job_memory": self._gauge.peak if watched else None,
+                "job_memory": self._memory.peak_of(status.execution),
                 "max_memory": status.max_memory or None,
             }
         return told
@@ -461,19 +423,9 @@ class Child:
             return "standby"
         return "finishing" if self.stop is not Stop.NO else status.phase.name.lower()
 
-    def last_words(self) -> str:
-        """Give the last line of what it printed: why it could not start."""
-        try:
-            with self.log.open("rb") as log:
-                log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
-                lines = log.read().decode(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return lines[-1] if lines else ""
-
     def why_not_ready(self) -> str:
         """Say why it ended before it was ready."""
-        said = self.last_words()
+        said = self.log.last_line()
         if not self.was_late:
             return said
         late = f"not ready within {self.orders.start_timeout:g} s"
@@ -482,9 +434,7 @@ class Child:
     def close(self) -> None:
         """Let go of everything that belongs to it; an output file without a word is removed."""
         self._mine.close()
-        with suppress(OSError):
-            if self.log.stat().st_size == 0:
-                self.log.unlink()
+        self.log.remove_if_empty()
 
 
 _ACTIONS = {
