@@ -60,19 +60,9 @@ class Client:
         if step not in self._done:
             jobs = make()
             self._number += 1
-            offered = {
-                each.id: {
-                    "do": each.params["do"],
-                    "parents": each.dependencies,
-                    "policy": each.on_parent_failure,
-                    "max_attempts": each.max_attempts,
-                    "timeout": each.timeout,
-                }
-                for each in jobs
-            }
-            self._book.note("offer", number=self._number, jobs=offered)
+            ids = self._book.offer(self._number, jobs)
             self._queue.submit_many(jobs)
-            self._acknowledge(step, list(offered))
+            self._acknowledge(step, ids)
         return self._done[step]["jobs"]
 
     def _acknowledge(self, step: str, jobs: list[str]) -> None:

@@ -11,6 +11,12 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gigq import Job
 
 NOTES = Path(__file__).with_name("notes")
 
@@ -49,6 +55,21 @@ class Book:
         os.write(self._descriptor, json.dumps({**line, **facts}).encode() + b"\n")
         with suppress(OSError):  # a storm lets fsync fail; the line is written for all processes
             os.fsync(self._descriptor)
+
+    def offer(self, number: int, jobs: Iterable[Job]) -> list[str]:
+        """Note what is about to be submitted; the ids."""
+        offered = {
+            job.id: {
+                "do": job.params["do"],
+                "parents": job.dependencies,
+                "policy": job.on_parent_failure,
+                "max_attempts": job.max_attempts,
+                "timeout": job.timeout,
+            }
+            for job in jobs
+        }
+        self.note("offer", number=number, jobs=offered)
+        return list(offered)
 
     def lines(self) -> list[dict]:
         """Read all lines."""

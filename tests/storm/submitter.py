@@ -142,17 +142,7 @@ class Submitter:
 
     def _submit(self, jobs: list[Job], flow: Workflow | None = None) -> None:
         self._number += 1
-        offered = {
-            job.id: {
-                "do": job.params["do"],
-                "parents": job.dependencies,
-                "policy": job.on_parent_failure,
-                "max_attempts": job.max_attempts,
-                "timeout": job.timeout,
-            }
-            for job in jobs
-        }
-        self._book.note("offer", number=self._number, jobs=offered)
+        offered = self._book.offer(self._number, jobs)
         if flow is not None:
             flow.submit_all(self._queue)
         elif len(jobs) == 1:

@@ -59,17 +59,7 @@ class Bench:
     def submit(self, flow: Workflow) -> None:
         """Submit as a storm's submitters do, and start the service."""
         self._offers += 1
-        offered = {
-            job.id: {
-                "do": job.params["do"],
-                "parents": job.dependencies,
-                "policy": job.on_parent_failure,
-                "max_attempts": job.max_attempts,
-                "timeout": job.timeout,
-            }
-            for job in flow.jobs
-        }
-        self.book.note("offer", number=self._offers, jobs=offered)
+        self.book.offer(self._offers, flow.jobs)
         with chdir(self.field.folder):
             flow.submit_all(self.queue)
         self.book.note("acknowledged", number=self._offers)
