@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gigq.queue import clock, values
 from gigq.queue.doorbell import ring
-from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, UnknownJobError
+from gigq.queue.errors import EmptyDatabaseError, GigqError, InvalidJobError, UnknownJobError
 from gigq.queue.handle import JobHandle
 from gigq.queue.job import Job
 from gigq.queue.main_guard import refuse_while_loading
@@ -18,6 +19,7 @@ from gigq.queue.serialize import decode
 from gigq.queue.shown import shortened, shown
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.queue.states import STATES_OF, STATUS, JobStatus, Verdict
+from gigq.queue.store import MOST_JOBS_AT_ONCE
 from gigq.queue.workflow import parents_first
 
 if TYPE_CHECKING:
@@ -108,6 +110,30 @@ class JobQueue:
         listed = list(jobs)
         self.submit_workflow(listed)
         return [JobHandle.of(job.id, self) for job in listed]
+
+    def submit_chunks(self, jobs: Iterable[Job], size: int = 1000) -> int:
+        """Submit any number of jobs, `size` at a time, with no more than these in memory.
+
+        Each chunk is written as by `submit_many`, all or nothing, and durable when the next job is
+        asked for. Parents come before their children, or in the same chunk.
+
+        Returns how many were submitted. Raises as `submit` does; the chunks before stay, and a
+        note on the error says how many jobs these are. Raises ValueError for a size below 1 or
+        above 100,000.
+        """
+        if not 1 <= size <= MOST_JOBS_AT_ONCE:
+            message = f"size is {size}, and has to be from 1 to {MOST_JOBS_AT_ONCE:,}"
+            raise ValueError(message)
+        submitted = 0
+        remaining = iter(jobs)
+        while chunk := list(islice(remaining, size)):
+            try:
+                self.submit_workflow(chunk)
+            except GigqError as error:
+                error.add_note(f"{submitted:,} jobs had been submitted before this chunk")
+                raise
+            submitted += len(chunk)
+        return submitted
 
     def submit_workflow(self, jobs: Sequence[Job], workflow: NewWorkflow | None = None) -> None:
         """Submit jobs, all or nothing, as members of a workflow; see `Workflow.submit_all`."""

@@ -72,6 +72,7 @@ class Claim(NamedTuple):
     pass_parent_results: bool | None
     parents: int
     ready_since: int = 0
+    priority: int = 0
 
 
 class Output(NamedTuple):
@@ -98,6 +99,8 @@ class Outcome(NamedTuple):
     cpu_time: int | None = None  # microseconds, of the job with its processes
     peak_memory: int | None = None  # bytes, likewise; None: too short to be seen
     retry: bool = True  # False: never again, whatever attempts are left
+    started_at: int | None = None  # None: with its claim
+    ended_at: int | None = None  # None: when it is stored
 
 
 class Settled(NamedTuple):

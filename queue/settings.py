@@ -48,6 +48,7 @@ Days = Annotated[
     Meta(description='a number of days above 0, up to 36500, or "never"'),
 ]
 Spares = Annotated[int, Meta(ge=0, le=1000, description="an int from 0 to 1000")]
+Batch = Annotated[int, Meta(ge=1, le=200, description="an int from 1 to 200")]
 Jobs = Annotated[int, Meta(ge=0, le=1 << 40, description="an int from 0 up")]
 Size = Annotated[
     Annotated[int, Meta(ge=0, le=MOST)] | Annotated[str, Meta(pattern=PATTERN)],
@@ -86,6 +87,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     python: MaybePath = ""
     pythonpath: FilePaths = (".",)
     allow: Runnables = ()
+    batch: Batch = 1
     directory: MaybePath = ""
     environment: Variables = msgspec.field(default_factory=dict)
     environment_file: MaybePath = ""

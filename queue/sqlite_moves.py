@@ -70,8 +70,9 @@ class Moves:
                 self._promote()
             if is_telling or self._awakened:
                 self._go_on_telling()
-            while len(claims) < claim and (taken := self._take(worker, output)):
-                claims.append(taken)
+            for picked in self._pick(claim):
+                claims.append(self._take(picked, worker, output))
+                output = None  # those after it begin later
             if not claims:
                 self.figures.every = IDLE_EVERY
         return Settled(claims, dropped, self._awakened)
@@ -81,12 +82,21 @@ class Moves:
         for (queue,) in self._connection.rows(sql.PROMOTE, (self._now, _DUE_AT_ONCE)):
             self.moved(queue, State.SCHEDULED, State.READY)
 
-    def _take(self, worker: int, output: Output | None) -> Claim | None:
-        """Charge an attempt of the next ready job and begin its execution."""
-        picked = self._connection.row(sql.PICK)
-        if picked is None:
-            return None
-        claim = Claim(*picked)
+    def _pick(self, most: int) -> list[Claim]:
+        """Choose the next ready jobs. One that may be begun only once is taken alone."""
+        if most == 1:
+            return [Claim(*row) for row in self._connection.rows(sql.PICK)]
+        rows = [
+            row
+            for (queue,) in self._connection.rows(sql.OPEN_QUEUES)
+            for row in self._connection.rows(sql.PICK_SEVERAL, (queue, most))
+        ]
+        picked = sorted((Claim(*row) for row in rows), key=_urgency)[:most]
+        alone = next((n for n, each in enumerate(picked) if each.max_attempts == 1), most)
+        return picked[: max(alone, 1)]
+
+    def _take(self, claim: Claim, worker: int, output: Output | None) -> Claim:
+        """Charge an attempt of a ready job and begin its execution."""
         log, start, _ = output or (None, None, None)
         added = self._connection.run(
             sql.ADD_EXECUTION,
@@ -118,7 +128,7 @@ class Moves:
             sql.END_EXECUTION,
             (
                 outcome.verdict,
-                self._now,
+                outcome.ended_at or self._now,
                 outcome.cause,
                 outcome.result,
                 outcome.error,
@@ -128,10 +138,12 @@ class Moves:
                 outcome.cpu_time,
                 outcome.peak_memory,
                 outcome.execution,
+                outcome.started_at,
             ),
         )
         self.moved(outcome.queue_id, State.RUNNING, target)
-        lasted = self._now - self._started_at(outcome.execution)
+        started_at = self._started_at(outcome.execution)
+        lasted = (outcome.ended_at or self._now) - (outcome.started_at or started_at)
         self.figures.happened.append(
             (ATTEMPTS, outcome.queue_id, outcome.verdict, lasted, outcome.peak_memory)
         )
@@ -272,6 +284,10 @@ class Moves:
     def _recount(self, job: int, due_at: int | None) -> tuple[State, int]:
         (waiting_on,) = self._connection.row(sql.UNFINISHED_PARENTS, (job,))
         return self.awake_or_blocked(waiting_on, due_at), waiting_on
+
+
+def _urgency(claim: Claim) -> tuple[int, int]:
+    return -claim.priority, claim.job
 
 
 _NO_LAST = (1 << 63) - 1

@@ -28,18 +28,24 @@ ADD_EDGE = "INSERT INTO edge (parent_id, child_id, place) VALUES (?, ?, ?)"
 
 # Claiming. The head of each queue by the partial index; then the best of the heads.
 
-PICK = """
+_CLAIM = """
 SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attempts, j.queue_id,
        s.kind,
        s.function_module, s.function_name, s.script, s.import_root, s.directory, s.job_directory,
-       s.python, s.params, s.timeout, s.max_memory, s.pass_parent_results, s.parents, j.updated_at
+       s.python, s.params, s.timeout, s.max_memory, s.pass_parent_results, s.parents, j.updated_at,
+       j.priority"""
+PICK = f"""{_CLAIM}
   FROM (SELECT (SELECT id FROM job INDEXED BY job_live
                  WHERE live = 1 AND queue_id = q.id
                  ORDER BY priority DESC, id LIMIT 1) AS id
           FROM queue q WHERE q.paused = 0) head
   JOIN job j ON j.id = head.id
   JOIN job_spec s ON s.job_id = j.id
- ORDER BY j.priority DESC, j.id LIMIT 1"""
+ ORDER BY j.priority DESC, j.id LIMIT 1"""  # noqa: S608
+OPEN_QUEUES = "SELECT id FROM queue WHERE paused = 0"
+PICK_SEVERAL = f"""{_CLAIM}
+  FROM job j INDEXED BY job_live CROSS JOIN job_spec s ON s.job_id = j.id
+ WHERE j.live = 1 AND j.queue_id = ? ORDER BY j.priority DESC, j.id LIMIT ?"""
 ADD_EXECUTION = """
 INSERT INTO execution (id, job_id, attempt, worker_id, started_at, output_log, output_start)
 SELECT ?1, ?2, ?3, id, ?5, ?6, ?7 FROM worker WHERE id = ?4 AND ended_at IS NULL"""
@@ -75,8 +81,8 @@ UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, update
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
 END_EXECUTION = """
 UPDATE execution
-   SET verdict = ?1, ended_at = ?2, cause = ?3, result = ?4, error = ?5, traceback = ?6,
-       stacks = ?7,
+   SET verdict = ?1, started_at = coalesce(?14, started_at), ended_at = ?2, cause = ?3,
+       result = ?4, error = ?5, traceback = ?6, stacks = ?7,
        -- Nobody saw where the output of a lost one ended: what was known at its claim stays.
        output_log = coalesce(?8, CASE WHEN ?1 = 'lost' THEN output_log END),
        output_start = coalesce(?9, CASE WHEN ?1 = 'lost' THEN output_start END),

@@ -106,9 +106,10 @@ class Store(ABC):
         The fence: an outcome counts only while its execution holds its job. Otherwise that claim
         was lost, and the outcome is dropped; the rest stands. A claim charges one attempt; a
         release gives it back, and so does a stop when the job may run more than once. Who claims
-        first promotes jobs that are due and goes on telling children of jobs that had many.
+        first promotes jobs that are due and goes on telling children of jobs that had many. A job
+        that may be begun only once is claimed alone.
 
-        `output` is where what the claimed job prints will begin.
+        `output` is where what the first of the claimed jobs prints will begin.
         """
 
     @abstractmethod

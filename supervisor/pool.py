@@ -268,6 +268,7 @@ class Pool:
             allow=tuple(workers.allow),
             durable=self._settings.durability == "full",
             directory=workers.directory,
+            batch=workers.batch,
             kill_grace=workers.kill_grace,
             start_timeout=workers.start_timeout,
             reload=workers.reload,

@@ -346,11 +346,13 @@ class Child:
 
     def judge(self, held: OpenExecution) -> Outcome:
         """Give the outcome of an execution that it held when it died."""
+        if not self.slot.has_begun(held.execution):
+            return outcomes.released(held)
         status = self.slot.read()
-        if status is None:  # it died while writing: perhaps the job had begun
+        if status is None:  # it died while it wrote
             return outcomes.lost(held, self.exit_status)
         if status.execution != held.execution:
-            return outcomes.released(held)
+            return outcomes.lost_unstored(held, self.exit_status)
         reason = self._reason if held.execution == self._execution else Reason.NONE
         if reason is Reason.NONE and self._died_by_timer(status):
             reason = Reason.DEADLINE

@@ -27,6 +27,7 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     allow: tuple[str, ...] = ()  # what may be run; nothing: anything
     durable: bool = False  # wait for the disk at each claim and end
     directory: str = ""
+    batch: int = 1  # jobs that are claimed and stored together at most
     kill_grace: float = 2.0
     start_timeout: float = 60.0  # within which it has to become ready
     reload: bool = True

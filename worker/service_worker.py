@@ -32,6 +32,7 @@ from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
 from gigq.worker.allowed import Allowed, NotAllowedError
+from gigq.worker.batch import Batch
 from gigq.worker.current_job import CurrentJob, running
 from gigq.worker.import_roots import ImportRoots, stamp
 from gigq.worker.kernel_timer import KernelTimer
@@ -126,7 +127,7 @@ class ServiceWorker:
             return ExitCode.DRAINED
 
     def _serve(self) -> ExitCode:
-        self._store = SqliteStore(self._orders.database, durable=self._orders.durable, create=False)
+        self._store = self._open_store()
         self._preload()
         self._reporter.tell("ready", version=__version__, python=sys.executable)
         self._stand_by()
@@ -137,15 +138,16 @@ class ServiceWorker:
             return ExitCode.DRAINED
         self._worker = worker
         self._output_at = self._output_end()
+        self._batch = self._new_batch()
         ended: list[Outcome] = []
         idle = True
         while not self._stops():
             if idle:
                 self._wakeup.silence()
-            settled = self._settle(ended, claim=1)
+            settled = self._settle(ended, claim=self._batch.size if self._batch else 1)
             if idle and settled.claims and self._glance().ready:
                 self._wakeup.ring_next()  # one ring may have announced many jobs
-            ended = [self._process(claim) for claim in settled.claims]
+            ended = self._run(settled.claims)
             if self._orders.once:
                 break
             if ended:
@@ -154,6 +156,15 @@ class ServiceWorker:
                 self._wait()
                 idle = True
         return self._leave(ended)
+
+    def _open_store(self) -> SqliteStore:
+        return SqliteStore(self._orders.database, durable=self._orders.durable, create=False)
+
+    def _new_batch(self) -> Batch | None:
+        """Begin to take several jobs at a time, if that is wanted."""
+        if self._orders.batch == 1:
+            return None
+        return Batch(self._orders.batch, self._open_store, self._wakeup.ring_next)
 
     def _preload(self) -> None:
         """Load what the jobs of others needed; why that does not work, a job will tell."""
@@ -251,11 +262,14 @@ class ServiceWorker:
         else:
             settled = Settled([], [], more=False)
         self._is_out_of_trouble()
-        for outcome in settled.dropped:
-            self._reporter.tell("claim_lost", job=outcome.job, execution=outcome.execution)
+        self._tell_dropped(settled.dropped)
         if settled.more:
             self._wakeup.ring_next()
         return settled
+
+    def _tell_dropped(self, dropped: list[Outcome]) -> None:
+        for outcome in dropped:
+            self._reporter.tell("claim_lost", job=outcome.job, execution=outcome.execution)
 
     def _wait_out(self, error: StoreError) -> None:
         """Tell that the database cannot be used, once, and wait before the next try."""
@@ -297,7 +311,15 @@ class ServiceWorker:
         if self._channel.at_end:
             self._orphaned = True
 
-    # One job
+    # Jobs
+
+    def _run(self, claims: list[Claim]) -> list[Outcome]:
+        """Process what was claimed; gives the outcomes to be stored."""
+        if self._batch is None:
+            return [self._process(claim) for claim in claims]
+        ended, dropped = self._batch.run(self._worker, claims, self._process)
+        self._tell_dropped(dropped)
+        return ended
 
     def _process(self, claim: Claim) -> Outcome:
         """Run one claimed job and clean up behind it."""
@@ -353,7 +375,7 @@ class ServiceWorker:
                 timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
             )
         max_memory = self._memory_limit(claim)
-        self._slot.write(
+        self._slot.begin(
             Status(
                 Phase.RUNNING,
                 claim.execution,

@@ -28,6 +28,9 @@ _STATUS_AT = 64
 _SERIAL = struct.Struct("=q")
 _SERIAL_AT_END = _STATUS_AT + _STATUS.size
 _NAME_BYTES = 256
+_BEGUN = struct.Struct("=q")  # an execution
+_BEGUN_AT = 1024
+BEGUN_KEPT = 256  # the last ones
 
 
 class Phase(IntEnum):
@@ -86,8 +89,16 @@ class Slot:
             os.close(descriptor)
             raise
         self._serial = 0
+        self._begun = 0
 
     # The worker's side
+
+    def begin(self, status: Status) -> None:
+        """Say that an execution begins; of those that this was not said of, none has begun."""
+        place = self._begun % BEGUN_KEPT
+        self._begun += 1
+        _BEGUN.pack_into(self._memory, _BEGUN_AT + place * _BEGUN.size, status.execution)
+        self.write(status)
 
     def write(self, status: Status) -> None:
         """Say what is being done."""
@@ -144,6 +155,13 @@ class Slot:
             return None
         texts = (uuid[:uuid_length], name[:name_length])
         return Status(Phase(phase), *numbers, *(text.decode(errors="replace") for text in texts))
+
+    def has_begun(self, execution: int) -> bool:
+        """Tell of one that was held at the end whether it had begun."""
+        end = _BEGUN_AT + BEGUN_KEPT * _BEGUN.size
+        return any(
+            execution == begun for (begun,) in _BEGUN.iter_unpack(self._memory[_BEGUN_AT:end])
+        )
 
     def order_stop(self, stop: Stop) -> None:
         """Ask for a stop between jobs."""

@@ -310,6 +310,31 @@ class TestChanges:
         assert queue.get_status(new.id) == {"exists": False}
         assert queue.submit_many([]) == []
 
+    def test_submit_chunks(self, queue: JobQueue) -> None:
+        """Any number of jobs is submitted in chunks, each after the one before."""
+        there = []
+
+        def jobs() -> Iterator[Job]:
+            for _ in range(10):
+                there.append(queue.stats()["total"])
+                yield Job("job", print)
+
+        assert queue.submit_chunks(jobs(), size=4) == 10
+        assert there == [0] * 4 + [4] * 4 + [8] * 2
+        assert queue.stats()["total"] == 10
+        assert queue.submit_chunks([]) == 0
+        for size in (0, 100_001):
+            with pytest.raises(ValueError, match="size"):
+                queue.submit_chunks([], size=size)
+
+    def test_refused_chunk(self, queue: JobQueue) -> None:
+        """A chunk that is refused leaves nothing of itself, and says how many came before it."""
+        jobs = [Job("job", print) for _ in range(5)]
+        with pytest.raises(DuplicateJobError) as refused:
+            queue.submit_chunks([*jobs, jobs[0], Job("job", print)], size=3)
+        assert refused.value.__notes__ == ["3 jobs had been submitted before this chunk"]
+        assert queue.stats()["total"] == 3
+
     def test_same_job_twice(self, queue: JobQueue) -> None:
         """A job is submitted once, whatever its place in the list."""
         parent, child = Job("parent", print), Job("child", print)

@@ -108,6 +108,13 @@ class TestPlans:
                     r"SEARCH s USING INTEGER PRIMARY KEY",
                 ],
             ),
+            (
+                "PICK_SEVERAL",
+                [
+                    r"SEARCH j USING INDEX job_live \(live=\? AND queue_id=\?\)",
+                    r"SEARCH s USING INTEGER PRIMARY KEY",
+                ],
+            ),
             ("HOLD_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("END_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("END_EXECUTION", [r"SEARCH execution USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
