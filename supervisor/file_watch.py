@@ -6,7 +6,14 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 
 if TYPE_CHECKING:
@@ -18,7 +25,9 @@ if TYPE_CHECKING:
 logging.getLogger("watchdog").addHandler(logging.NullHandler())
 logging.getLogger("watchdog").propagate = False
 
-_CHANGES = frozenset({"created", "modified", "moved", "deleted"})
+# Not each write: the database often lies beside the code, and is written thousands of times a
+# second. Whoever writes a file closes it.
+_CHANGES = [FileClosedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 
 
 class FileWatch(FileSystemEventHandler):
@@ -43,13 +52,11 @@ class FileWatch(FileSystemEventHandler):
             self._observer.start()
         for folder in sorted({os.path.dirname(file) for file in new} - self._folders):  # noqa: PTH120
             if os.path.isdir(folder):  # noqa: PTH112
-                self._observer.schedule(self, folder)
+                self._observer.schedule(self, folder, event_filter=_CHANGES)
                 self._folders.add(folder)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Look at what watchdog saw; it also tells of files that were merely read."""
-        if event.event_type not in _CHANGES:
-            return
+        """Look at what watchdog saw."""
         for path in (event.src_path, event.dest_path):
             if os.fsdecode(path) in self._files:
                 self._changed(os.fsdecode(path))

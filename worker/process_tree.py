@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STRAYS_WITHIN = 2.0  # seconds
+_EXEC_WITHIN = 0.05  # seconds
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
 _PAUSE = 0.0005  # seconds between two looks at processes that are dying
 
 TREE_VARIABLE = "GIGQ_TREE"  # in the environment of each worker process and all it starts
@@ -145,6 +147,11 @@ def tree_name(pid: int) -> str | None:
     """
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
+        give_up = time.monotonic() + _EXEC_WITHIN
+        # In the middle of an execve(2) a process has none yet.
+        while not environment and _may_get_one(pid) and time.monotonic() < give_up:
+            time.sleep(_PAUSE)
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     for entry in environment.split(b"\0"):
@@ -152,6 +159,12 @@ def tree_name(pid: int) -> str | None:
         if name == TREE_VARIABLE.encode():
             return value.decode(errors="replace")
     return None
+
+
+def _may_get_one(pid: int) -> bool:
+    """Tell whether a process without an environment is neither dead nor one of the kernel's own."""
+    state, *_, flags = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:7]
+    return state not in (b"Z", b"X") and not int(flags) & _KERNEL_THREAD
 
 
 def kill_tree(name: str) -> int:
