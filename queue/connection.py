@@ -94,6 +94,7 @@ class Connection:
         self._pid = os.getpid()
         self._checkpoint_bytes = self._checkpoint_above = checkpoint_bytes
         self.waits = 0  # how often the write lock was not had at once
+        self._is_full = False  # the disk
         self._gate: sqlite3.Connection | None = None
         self.synchronous = synchronous
         self._sqlite = self._open()
@@ -162,6 +163,7 @@ class Connection:
         if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
             return error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        self._is_full |= code == sqlite3.SQLITE_FULL
         kind = _KINDS.get(code, StoreUnusableError)
         return kind(f"{self._path}: {error}; {_ADVICE.get(code, _OTHER_ADVICE)}")
 
@@ -205,12 +207,21 @@ class Connection:
             try:
                 self._run("COMMIT")
             except BaseException:
-                self._roll_back()
+                self._give_up()
                 raise
             self._checkpoint_when_long()
         else:
-            self._roll_back()
+            self._give_up()
         _begun.pop(threading.get_ident(), None)
+
+    def _give_up(self) -> None:
+        self._roll_back()
+        if self._is_full:
+            # Perhaps with the log, which a reader kept from being begun anew. No commit comes any
+            # more after which it would be looked at.
+            self._is_full = False
+            with suppress(sqlite3.Error, OSError, StoreError):
+                self._checkpoint()
 
     def _roll_back(self) -> None:
         # After a full disk or an I/O error SQLite may have rolled back by itself.

@@ -18,7 +18,11 @@ import pytest
 from harness import GENEROUS, Service, until
 
 from gigq import Job, JobQueue
+from gigq.queue.connection import PAGE_BYTES
 from gigq.queue.errors import StoreUnusableError
+from gigq.queue.identity import own_identity
+from gigq.queue.records import Progress
+from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,13 +47,17 @@ class SmallDisk:
         self._filler = path / "filler"
 
     def fill(self) -> None:
-        """Leave no room."""
+        """Leave no room, nor let the log be begun anew in the room that it has."""
+        self._reader = sqlite3.connect(self.path / "gigq.db")
+        self._reader.execute("BEGIN")
+        self._reader.execute("SELECT * FROM job").fetchall()
         with contextlib.suppress(OSError), self._filler.open("wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(4096))
 
     def empty(self) -> None:
         """Give the room back."""
+        self._reader.close()
         self._filler.unlink()
 
 
@@ -165,6 +173,30 @@ def test_worker_dies_while_the_disk_is_full(folder: Path, oracle: Oracle, disk: 
         service.wait_for("store_recovered", seconds=NOTICED_WITHIN)
         assert len(service.events("store_waiting")) == 1
     oracle.check()
+
+
+def test_log_that_fills_the_disk(disk: SmallDisk) -> None:
+    """A log that grew beside a long reader until the disk was full is begun anew without it."""
+    path = disk.path / "gigq.db"
+    with closing(JobQueue(path)) as queue:
+        queue.submit(Job("job", os.getpid))
+    with closing(SqliteStore(path, durable=False)) as store:
+        worker = store.register("worker", own_identity())
+        (claim,) = store.settle(worker, (), claim=1).claims
+
+        def tells(times: int) -> bool:
+            with contextlib.suppress(StoreUnusableError):
+                for step in range(times):
+                    store.set_progress(claim.execution, Progress(step, None, "", step))
+                return True
+            return False
+
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM job").fetchall()
+            assert not tells(DISK // PAGE_BYTES)
+            assert not tells(1)
+        until(lambda: tells(DISK // PAGE_BYTES), what="room in the log")
 
 
 @pytest.mark.usefixtures("_strace")

@@ -137,6 +137,7 @@ def _tell(run: Run) -> None:
     while True:
         run.job._noted = 0  # more often than it would be stored
         run.job.progress(1, 2, "on the way")
+        time.sleep(0.0002)  # else it fills the disk beside a long reader, in three seconds
 
 
 def _submit(run: Run) -> None:
