@@ -21,9 +21,7 @@ import time
 from pathlib import Path
 
 import psutil
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from harness import COMPILED, Service, until, write_jobs
+from common.harness import COMPILED, Service, until, write_jobs
 
 from gigq import Job
 

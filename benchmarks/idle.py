@@ -1,6 +1,6 @@
 """A service with nothing to do: the processor time and the memory of all its processes.
 
-    python benchmarks/idle.py [--seconds 60] [--workers 4]
+    python benchmarks/idle.py
 
 Memory is the proportional set size: what several processes share is divided among them. A Python
 that only sleeps is measured beside it. Exits 1 when all of it takes more than 0.3 % of a core.
@@ -8,44 +8,48 @@ that only sleeps is measured beside it. Exits 1 when all of it takes more than 0
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from harness import COMPILED, Service, until
+from common.harness import COMPILED, Service, until
+from common.report import Report, Size, options, parsed
 
 CPU = 0.3  # percent of a core
 
 
 def main() -> None:
     """Start a service, leave it alone, and tell."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--workers", type=int, default=4)
-    arguments = parser.parse_args()
-    configuration = f"[workers]\ncount = {arguments.workers}\n"
+    parser = options(
+        __doc__,
+        seconds=Size(60.0, 1.0, "seconds to look on"),
+        workers=Size(4, 2, "workers that wait"),
+    )
+    found = parsed(parser)
+    report = Report(found)
+    configuration = f"[workers]\ncount = {found.workers}\n"
     sleeper = [sys.executable, "-c", "import time; time.sleep(1000)"]
     with (
         tempfile.TemporaryDirectory() as name,
         subprocess.Popen(sleeper) as bare,
         Service(Path(name), configuration=configuration, environment=COMPILED) as service,
     ):
-        service.wait_ready(arguments.workers)
-        processes = {"gigqd": service.process.pid, **service.worker_pids()}
+        service.wait_ready(found.workers)
+        pids = service.worker_pids().values()
+        processes = {f"worker {number}": pid for number, pid in enumerate(pids, 1)}
+        processes = {"gigqd": service.process.pid, **processes}
         settled = time.monotonic() + 2
         until(lambda: time.monotonic() > settled)
-        used = measure(processes, arguments.seconds)
-        for process, pid in processes.items():
-            tell(process, pid, used[process])
-        tell("python that sleeps", bare.pid, 0.0)
+        used = measure(processes, found.seconds)
+        rows = [row(process, pid, used[process]) for process, pid in processes.items()]
+        rows.append(row("python that sleeps", bare.pid, 0.0))
         bare.kill()
-    total = sum(used.values())
-    print(f"{'all of the service':<24} {total:6.3f} % of a core, over {arguments.seconds:g} s")
-    sys.exit(f"more than {CPU} %" if total > CPU else 0)
+    title = f"An idle service, over {found.seconds:g} s"
+    report.table(title, ("", "% of a core", "PSS, MiB", "RSS, MiB", "private, MiB"), rows)
+    report.at_most(5, "processor time when idle, of a core", sum(used.values()), CPU, " %")
+    report.end()
 
 
 def measure(processes: dict[str, int], seconds: float) -> dict[str, float]:
@@ -64,16 +68,13 @@ def processor_time(pid: int) -> float:
     )
 
 
-def tell(name: str, pid: int, percent: float) -> None:
-    """Print one line."""
+def row(name: str, pid: int, percent: float) -> list[str]:
+    """Give a row of the table."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     memory = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.endswith("kB")}
     private = memory["Private_Clean"] + memory["Private_Dirty"]
-    print(
-        f"{name:<24} {percent:6.3f} %   PSS {memory['Pss'] / 1024:5.1f} MiB   "
-        f"RSS {memory['Rss'] / 1024:5.1f} MiB   private {private / 1024:5.1f} MiB",
-        flush=True,
-    )
+    sizes = (memory["Pss"], memory["Rss"], private)
+    return [name, f"{percent:.3f}", *(f"{size / 1024:.1f}" for size in sizes)]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long people wait for a look: process start included, beside many finished jobs.
 
-    python benchmarks/looks.py [--jobs 1000000] [--rounds 5]
+    python benchmarks/looks.py
 
 Prints the median of whole processes in milliseconds: `gigq --help`, each look, and what importing
 the library adds to a bare Python.
@@ -8,7 +8,6 @@ the library adds to a bare Python.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from claims import Filled
+from common.databases import fill
+from common.report import Report, Size, options, parsed, shown
+
+from gigq import JobQueue
 
 GIGQ = [sys.executable, "-m", "gigq"]
 
@@ -33,34 +35,46 @@ def milliseconds(command: list[str], rounds: int) -> float:
 
 def main() -> None:
     """Fill a database and look at it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    rounds = arguments.rounds
-    bare = milliseconds([sys.executable, "-c", "pass"], rounds)
+    parser = options(
+        __doc__,
+        jobs=Size(1_000_000, 1_000, "finished jobs"),
+        rounds=Size(5, 1, "times each"),
+    )
+    found = parsed(parser)
+    report = Report(found)
+    bare = milliseconds([sys.executable, "-c", "pass"], found.rounds)
+    rows = [["bare Python", shown(bare)]]
     for code in ("import gigq", "from gigq import Job, JobQueue, Workflow"):
-        added = milliseconds([sys.executable, "-c", code], rounds) - bare
-        print(f"{code:<44} {added:8.1f} ms over bare Python")
-    print(f"{'gigq --help':<44} {milliseconds([*GIGQ, '--help'], rounds):8.1f} ms")
+        added = milliseconds([sys.executable, "-c", code], found.rounds) - bare
+        rows.append([code, f"+ {shown(added)}"])
+    rows.append(["gigq --help", shown(milliseconds([*GIGQ, "--help"], found.rounds))])
+    report.table("Whole processes, milliseconds", ("", "median"), rows)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "many.db"
-        filled = Filled(path, 100, arguments.jobs)
-        job = filled.newest()
-        for look in (
-            ["list"],
-            ["list", "--status", "completed"],
-            ["list", "--status", "failed"],
-            ["list", "--status", "pending", "-o", "json"],
-            ["list", "--since", "1h", "-o", "csv"],
-            ["status", job[:8]],
-            ["why", job],
-            ["stats"],
-            ["workflow", "list"],
-        ):
-            spent = milliseconds([*GIGQ, "--db", str(path), *look], rounds)
-            shown = " ".join(look).replace(job, "ID").replace(job[:8], "ID")
-            print(f"{'gigq ' + shown:<44} {spent:8.1f} ms beside {arguments.jobs:,} finished jobs")
+        path = fill(Path(folder) / "many.db", finished=found.jobs, pending=100)
+        with JobQueue(path) as queue:
+            job = str(queue.list_jobs(limit=1)[0]["id"])
+        rows = []
+        for look in looks(job):
+            spent = milliseconds([*GIGQ, "--db", str(path), *look], found.rounds)
+            words = " ".join(look).replace(job, "ID").replace(job[:8], "ID")
+            rows.append([f"gigq {words}", shown(spent)])
+    report.table(f"Beside {found.jobs:,} finished jobs", ("", "median"), rows)
+    report.end()
+
+
+def looks(job: str) -> tuple[list[str], ...]:
+    """Give the commands that look at something."""
+    return (
+        ["list"],
+        ["list", "--status", "completed"],
+        ["list", "--status", "failed"],
+        ["list", "--status", "pending", "-o", "json"],
+        ["list", "--since", "1h", "-o", "csv"],
+        ["status", job[:8]],
+        ["why", job],
+        ["stats"],
+        ["workflow", "list"],
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long /metrics, /readyz and /livez take beside many finished and many pending jobs.
 
-    python benchmarks/metrics.py [--finished 1000000] [--pending 1000000] [--rounds 100]
+    python benchmarks/metrics.py
 
 A real service answers over HTTP; first while its worker waits, then while it runs job after job.
 Prints milliseconds of whole requests: median, 95th percentile and the longest. Last, what `gigq
@@ -9,7 +9,6 @@ metrics` takes, process start included.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -19,7 +18,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from claims import Filled
+from common.databases import fill
+from common.report import Report, Size, options, parsed, percentile, shown
 
 PATHS = ("/metrics", "/readyz", "/livez")
 _WITHIN = 60.0  # seconds for the service to listen
@@ -74,51 +74,56 @@ class Service:
         return float(next(line for line in lines if line.startswith(wanted)).rpartition(" ")[2])
 
 
-def show(name: str, spent: list[float]) -> None:
-    """Print one line."""
-    median, high = statistics.median(spent), statistics.quantiles(spent, n=20)[-1]
-    print(
-        f"{name:<36} median {median:6.1f} ms   95 % {high:6.1f} ms   longest {max(spent):6.1f} ms"
-    )
+def row(name: str, spent: list[float]) -> list[str]:
+    """Give a row of the table."""
+    return [name, *map(shown, (statistics.median(spent), percentile(spent, 95), max(spent)))]
 
 
 def main() -> None:
     """Fill a database, serve it, and ask."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--finished", type=int, default=1_000_000)
-    parser.add_argument("--pending", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=100)
-    arguments = parser.parse_args()
+    parser = options(
+        __doc__,
+        finished=Size(1_000_000, 1_000, "finished jobs"),
+        pending=Size(1_000_000, 5_000, "pending jobs"),
+        rounds=Size(100, 5, "requests of each kind"),
+    )
+    found = parsed(parser)
+    report = Report(found)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        database = folder / "many.db"
-        Filled(database, arguments.pending, arguments.finished)
-        print(f"beside {arguments.finished:,} finished and {arguments.pending:,} pending jobs")
-        service = Service(folder, database)
-        try:
-            show("/metrics, nothing runs", [service.get("/metrics")[0] for _ in range(100)])
-            service.have_workers(1)
-            before = service.completed()
-            while (begun := service.completed()) == before:
-                time.sleep(0.1)
-            start = time.monotonic()
-            for path in PATHS:
-                show(
-                    f"{path}, a worker runs jobs",
-                    [service.get(path)[0] for _ in range(arguments.rounds)],
-                )
-            rate = (service.completed() - begun) / (time.monotonic() - start)
-            print(f"{'(meanwhile it ran)':<32} {rate:,.0f} jobs a second")
-        finally:
-            service.process.terminate()
-            service.process.wait()
+        database = fill(folder / "many.db", finished=found.finished, pending=found.pending)
+        rows, rate = asked(folder, database, found.rounds)
         command = [sys.executable, "-m", "gigq", "--db", str(database), "metrics"]
         spent = []
         for _ in range(10):
             begin = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             spent.append((time.perf_counter() - begin) * 1000)
-        show("gigq metrics, a whole process", spent)
+        rows.append(row("gigq metrics, a whole process", spent))
+    title = f"Beside {found.finished:,} finished and {found.pending:,} pending jobs, milliseconds"
+    report.table(title, ("", "median", "95 %", "longest"), rows)
+    print(f"(meanwhile it ran {rate:,.0f} jobs a second)")
+    report.end()
+
+
+def asked(folder: Path, database: Path, rounds: int) -> tuple[list[list[str]], float]:
+    """Ask a service: first while nothing runs; the table's rows, and how many jobs a second ran."""
+    service = Service(folder, database)
+    try:
+        calm = [service.get("/metrics")[0] for _ in range(rounds)]
+        rows = [row("/metrics, nothing runs", calm)]
+        service.have_workers(1)
+        before = service.completed()
+        while (begun := service.completed()) == before:
+            time.sleep(0.1)
+        start = time.monotonic()
+        for path in PATHS:
+            spent = [service.get(path)[0] for _ in range(rounds)]
+            rows.append(row(f"{path}, a worker runs jobs", spent))
+        return rows, (service.completed() - begun) / (time.monotonic() - start)
+    finally:
+        service.process.terminate()
+        service.process.wait()
 
 
 if __name__ == "__main__":
