@@ -21,7 +21,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from gigq.queue import clock
+from gigq.queue import clock, forks
 from gigq.queue.errors import (
     ForeignDatabaseError,
     StoreBusyError,
@@ -44,8 +44,8 @@ CRASH_AT = "GIGQ_CRASH_AT"  # in the environment: see gigq.queue.crash_points
 LOCK_PATIENCE = 30.0  # seconds before a client gives up on the write lock
 PAGE_BYTES = 2048
 CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about two thousand pages
-_RETRY_SHORTEST = 0.0001
-_RETRY_LONGEST = 0.001
+_RETRY_SHORTEST = 0.00002
+_RETRY_LONGEST = 0.0003
 _ADVICE = {
     sqlite3.SQLITE_FULL: "make room on its disk; nothing that was stored is lost",
     sqlite3.SQLITE_READONLY: "give this user write permission to the file and its folder",
@@ -91,7 +91,7 @@ class Connection:
         self._log = f"{path}-wal"
         self._companions = companions
         self._patience = patience
-        self._pid = os.getpid()
+        self._forks = forks.count
         self._checkpoint_bytes = self._checkpoint_above = checkpoint_bytes
         self.waits = 0  # how often the write lock was not had at once
         self._is_full = False  # the disk
@@ -114,6 +114,7 @@ class Connection:
         except BaseException:
             connection.close()
             raise
+        self._cursor = connection.cursor()  # one for all: each is read to its end at once
         return connection
 
     # Statements
@@ -122,10 +123,10 @@ class Connection:
         """Run one change and give how many rows it changed."""
         return self._run(statement, values).rowcount
 
-    def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run one change for each row of values."""
+    def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
+        """Run one change for each row of values and give how many rows all of them changed."""
         try:
-            self._sqlite.executemany(statement, rows)
+            return self._cursor.executemany(statement, rows).rowcount
         except sqlite3.DatabaseError as error:
             raise self._trouble(error) from error
 
@@ -138,11 +139,11 @@ class Connection:
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """Give all rows: no cursor stays open to pin the write-ahead log."""
-        if self._pid != os.getpid():
+        if self._forks != forks.count:
             self._leave_to_parent()
         if self._sqlite.in_transaction:
             try:
-                return self._sqlite.execute(statement, values).fetchall()
+                return self._cursor.execute(statement, values).fetchall()
             except sqlite3.DatabaseError as error:
                 raise self._trouble(error) from error
         return self._patiently(self._sqlite, statement, values)
@@ -154,7 +155,7 @@ class Connection:
 
     def _run(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         try:
-            return self._sqlite.execute(statement, values)
+            return self._cursor.execute(statement, values)
         except sqlite3.DatabaseError as error:
             raise self._trouble(error) from error
 
@@ -182,18 +183,8 @@ class Connection:
     # The write transaction
 
     def __enter__(self) -> Self:
-        """Take the write lock. Raises StoreBusyError when it is not had in time."""
-        if self._pid != os.getpid():
-            self._leave_to_parent()
-        _begun[threading.get_ident()] = self  # before it is taken: see roll_back_interrupted
-        if self._sqlite.in_transaction:
-            self._roll_back()
-        try:
-            self._sqlite.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            if not is_busy(error):
-                raise self._trouble(error) from error
-            self._begin_patiently()
+        """Begin. Raises StoreBusyError when the write lock is not had in time."""
+        self.begin()
         return self
 
     def __exit__(
@@ -204,17 +195,36 @@ class Connection:
     ) -> None:
         """Commit, or undo all of it when the block raised or the commit fails."""
         if kind is None:
-            try:
-                self._run("COMMIT")
-            except BaseException:
-                self._give_up()
-                raise
-            self._checkpoint_when_long()
+            self.commit()
         else:
-            self._give_up()
+            self.roll_back()
+
+    def begin(self) -> None:
+        """Take the write lock. Raises StoreBusyError when it is not had in time."""
+        if self._forks != forks.count:
+            self._leave_to_parent()
+        _begun[threading.get_ident()] = self  # before it is taken: see roll_back_interrupted
+        if self._sqlite.in_transaction:
+            self._roll_back()
+        try:
+            self._sqlite.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            if not is_busy(error):
+                raise self._trouble(error) from error
+            self._begin_patiently()
+
+    def commit(self) -> None:
+        """Commit; undo all of it when that fails. Raises StoreUnusableError then."""
+        try:
+            self._run("COMMIT")
+        except BaseException:
+            self.roll_back()
+            raise
+        self._checkpoint_when_long()
         _begun.pop(threading.get_ident(), None)
 
-    def _give_up(self) -> None:
+    def roll_back(self) -> None:
+        """Undo all of it."""
         self._roll_back()
         if self._is_full:
             # Perhaps with the log, which a reader kept from being begun anew. No commit comes any
@@ -222,6 +232,7 @@ class Connection:
             self._is_full = False
             with suppress(sqlite3.Error, OSError, StoreError):
                 self._checkpoint()
+        _begun.pop(threading.get_ident(), None)
 
     def _roll_back(self) -> None:
         # After a full disk or an I/O error SQLite may have rolled back by itself.
@@ -231,7 +242,7 @@ class Connection:
 
     def roll_back_interrupted(self) -> None:
         """Let go of the write lock, where whoever held it was interrupted."""
-        if self._pid == os.getpid():
+        if self._forks == forks.count:
             self._roll_back()
             if self._gate is not None:
                 _end_gate(self._gate)
@@ -342,7 +353,7 @@ class Connection:
 
     def close(self) -> None:
         """Close it; in a process that inherited it over a fork, leave it to the parent."""
-        if self._pid != os.getpid():
+        if self._forks != forks.count:
             self._leave_to_parent(reopen=False)
             return
         if self._gate is not None:
@@ -355,7 +366,7 @@ class Connection:
             if inherited is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
         self._gate = None
-        self._pid = os.getpid()
+        self._forks = forks.count
         if reopen:
             self._sqlite = self._open()
 

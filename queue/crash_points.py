@@ -88,10 +88,10 @@ class CrashingConnection(Connection):
             self._ran |= {statement}
         return super().rows(statement, values)
 
-    def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+    def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
         """Run one change for each row of values."""
         self._ran |= {statement}
-        super().run_many(statement, rows)
+        return super().run_many(statement, rows)
 
     def _roll_back(self) -> None:
         self._ran = frozenset()

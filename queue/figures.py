@@ -59,7 +59,6 @@ class Figures:
         # name and queue: SUBMITTED and how many jobs; WAIT and how long the job was ready;
         # ATTEMPTS, verdict, how long it lasted, and the most memory or None; RECLAIMED.
         self.happened: list[tuple[Any, ...]] = []
-        self.begun: dict[int, int] = {}  # executions that were claimed by this store, and when
         self.every = BUSY_EVERY  # seconds since the last write after which this one writes
         self._waits = 0  # of the connection, that are written
         self._written_at = float("-inf")

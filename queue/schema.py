@@ -25,9 +25,12 @@ CREATE TABLE job (
   name               TEXT NOT NULL,
   queue_id           INTEGER NOT NULL REFERENCES queue (id),
   workflow_id        INTEGER REFERENCES workflow (id),
-  state              TEXT NOT NULL CHECK (state IN (
-                       'ready', 'scheduled', 'blocked', 'paused', 'limited', 'claimed', 'running',
-                       'completed', 'failed', 'timeout', 'cancelled')),
+  -- Alternatives, in the order of how often: a list of values would be built anew each time.
+  state              TEXT NOT NULL CHECK (
+                       state = 'running' OR state = 'completed' OR state = 'ready'
+                       OR state = 'claimed' OR state = 'scheduled' OR state = 'blocked'
+                       OR state = 'failed' OR state = 'timeout' OR state = 'cancelled'
+                       OR state = 'paused' OR state = 'limited'),
   priority           INTEGER NOT NULL,
   attempts           INTEGER NOT NULL DEFAULT 0,
   max_attempts       INTEGER NOT NULL,
@@ -36,7 +39,8 @@ CREATE TABLE job (
   begun              INTEGER NOT NULL DEFAULT 0,  -- executions in all: never counted back
   execution_id       INTEGER,                     -- the last one; while held, the fence
   on_parent_failure  TEXT NOT NULL DEFAULT 'cancel'
-                       CHECK (on_parent_failure IN ('cancel', 'run', 'block')),
+                       CHECK (on_parent_failure = 'cancel' OR on_parent_failure = 'run'
+                              OR on_parent_failure = 'block'),
   cause              TEXT,                        -- machine-readable: why it stands where it is
   cancelled_by       INTEGER,                     -- the parent whose end cancelled it
   created_at         INTEGER NOT NULL,
@@ -112,9 +116,10 @@ CREATE TABLE execution (
   worker_id     INTEGER NOT NULL REFERENCES worker (id),
   started_at    INTEGER NOT NULL,
   ended_at      INTEGER,
-  verdict       TEXT CHECK (verdict IN (
-                  'completed', 'failed', 'timeout', 'cancelled', 'lost', 'stopped',
-                  'released')),
+  verdict       TEXT CHECK (
+                  verdict = 'completed' OR verdict = 'failed' OR verdict = 'timeout'
+                  OR verdict = 'cancelled' OR verdict = 'lost' OR verdict = 'stopped'
+                  OR verdict = 'released'),
   cause         TEXT,
   result        TEXT,
   error         TEXT,

@@ -1,16 +1,13 @@
-"""The moves of jobs inside one write transaction on SQLite, and the counters that go with them.
-
-`Moves` is made at the transaction's start and written out by `count()` at its end. Nothing here
-begins or commits.
-"""
+"""The moves of jobs in one write transaction on SQLite, and the counters that go with them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
-from gigq.queue.figures import ATTEMPTS, IDLE_EVERY, WAIT
+from gigq.queue.figures import ATTEMPTS, BUSY_EVERY, IDLE_EVERY, WAIT
 from gigq.queue.records import Claim, Outcome, Output, Settled
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
 
@@ -22,21 +19,53 @@ if TYPE_CHECKING:
 
 CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the write lock
 _DUE_AT_ONCE = 200
+_PAIR = 2
 _STOPPED_FOR_GOOD = "stopped by shutdown"
 
 
 class Moves:
-    """What one transaction does to jobs, at one time `now` (microseconds UTC)."""
+    """One write transaction that moves jobs, at one time; as a context manager.
 
-    def __init__(self, connection: Connection, now: int, figures: Figures) -> None:
-        """Begin with nothing moved; what is done is added to `figures`."""
+    Its counters and figures are written last, and forgotten when it is undone.
+    """
+
+    def __init__(self, connection: Connection, figures: Figures) -> None:
+        """Prepare it; what is done is added to `figures`."""
         self.figures = figures
         self._connection = connection
-        self._now = now
+        self._now = 0  # microseconds UTC
         self._tally: dict[tuple[int, str], int] = {}
+        self._completed: list[tuple[object, ...]] = []  # executions: values of COMPLETE_EXECUTION
         self._budget = CHILDREN_AT_ONCE
         self._awakened = False  # a job became ready or scheduled, or children are left to tell
         self._may_be_wished = True  # somebody may want an execution to end
+
+    def __enter__(self) -> Self:
+        """Take the write lock. Raises StoreBusyError when it is not had in time."""
+        self.figures.every = BUSY_EVERY
+        self._happened = len(self.figures.happened)
+        self._connection.begin()
+        self._now = clock.now()
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        """Commit, or undo all of it when the block raised or the commit fails."""
+        if kind is not None:
+            self._undo()
+            return
+        try:
+            self._write_together()
+            wrote = self.figures.write_in_time(self._connection)
+            self._connection.commit()
+        except BaseException:
+            self._undo()
+            raise
+        if wrote:
+            self.figures.written(self._connection)
+
+    def _undo(self) -> None:
+        del self.figures.happened[self._happened :]
+        self._connection.roll_back()
 
     # Counters
 
@@ -50,10 +79,14 @@ class Moves:
             if target in (State.READY, State.SCHEDULED):
                 self._awakened = True
 
-    def count(self) -> None:
-        """Write the counters; the last thing before the commit."""
-        changed = [(*key, jobs) for key, jobs in self._tally.items() if jobs]
-        if changed:
+    def _write_together(self) -> None:
+        """Write what is written last, in as few statements as can be."""
+        if self._completed:
+            self._connection.run_many(sql.COMPLETE_EXECUTION, self._completed)
+        changed = [(queue, str(state), n) for (queue, state), n in self._tally.items() if n]
+        if len(changed) == _PAIR:
+            self._connection.run(sql.COUNT_PAIR, (*changed[0], *changed[1]))
+        elif changed:
             self._connection.run_many(sql.COUNT, changed)
 
     # Claiming
@@ -70,10 +103,10 @@ class Moves:
                 self._promote()
             if is_telling or self._awakened:
                 self._go_on_telling()
-            for picked in self._pick(claim):
-                claims.append(self._take(picked, worker, output))
-                output = None  # those after it begin later
-            if not claims:
+            claims = self._pick(claim)
+            if claims:
+                self._take(claims, worker, output)
+            else:
                 self.figures.every = IDLE_EVERY
         return Settled(claims, dropped, self._awakened)
 
@@ -95,21 +128,20 @@ class Moves:
         alone = next((n for n, each in enumerate(picked) if each.max_attempts == 1), most)
         return picked[: max(alone, 1)]
 
-    def _take(self, claim: Claim, worker: int, output: Output | None) -> Claim:
-        """Charge an attempt of a ready job and begin its execution."""
-        log, start, _ = output or (None, None, None)
-        added = self._connection.run(
-            sql.ADD_EXECUTION,
-            (claim.execution, claim.job, claim.attempt, worker, self._now, log, start),
-        )
-        if not added:
+    def _take(self, claims: list[Claim], worker: int, output: Output | None) -> None:
+        """Charge an attempt of each of these ready jobs and begin its execution."""
+        now, executions = self._now, []
+        for claim in claims:
+            log, start, _ = output or (None, None, None)
+            output = None  # those after the first begin later
+            executions.append((claim.execution, claim.job, claim.attempt, worker, now, log, start))
+            self.moved(claim.queue_id, State.READY, State.RUNNING)
+            self.figures.happened.append((WAIT, claim.queue_id, now - claim.ready_since))
+        if self._connection.run_many(sql.ADD_EXECUTION, executions) < len(claims):
             message = f"worker {worker} has ended and cannot claim; register again"
             raise StoreError(message)
-        self._connection.run(sql.HOLD_JOB, (claim.execution, self._now, claim.job))
-        self.moved(claim.queue_id, State.READY, State.RUNNING)
-        self.figures.happened.append((WAIT, claim.queue_id, self._now - claim.ready_since))
-        self.figures.begun[claim.execution] = self._now
-        return claim
+        held = [(claim.execution, now, claim.job) for claim in claims]
+        self._connection.run_many(sql.HOLD_JOB, held)
 
     # Ending
 
@@ -119,31 +151,16 @@ class Moves:
         target, due_at, refund, outcome = self._judge(outcome)
         ended = self._connection.run(
             sql.END_JOB,
-            (target, refund, due_at, outcome.cause, self._now, outcome.job, outcome.execution),
+            (str(target), refund, due_at, outcome.cause, self._now, outcome.job, outcome.execution),
         )
         if not ended:
             return False
-        output = outcome.output or (None, None, None)
-        self._connection.run(
-            sql.END_EXECUTION,
-            (
-                outcome.verdict,
-                outcome.ended_at or self._now,
-                outcome.cause,
-                outcome.result,
-                outcome.error,
-                outcome.traceback,
-                outcome.stacks,
-                *output,
-                outcome.cpu_time,
-                outcome.peak_memory,
-                outcome.execution,
-                outcome.started_at,
-            ),
-        )
+        started_at = outcome.started_at
+        if started_at is None:
+            (started_at,) = self._connection.row(sql.STARTED_AT, (outcome.execution,))
+        self._end_execution(outcome, started_at)
         self.moved(outcome.queue_id, State.RUNNING, target)
-        started_at = self._started_at(outcome.execution)
-        lasted = (outcome.ended_at or self._now) - (outcome.started_at or started_at)
+        lasted = (outcome.ended_at or self._now) - started_at
         self.figures.happened.append(
             (ATTEMPTS, outcome.queue_id, outcome.verdict, lasted, outcome.peak_memory)
         )
@@ -151,11 +168,37 @@ class Moves:
             self.tell_children(outcome.job, target)
         return True
 
-    def _started_at(self, execution: int) -> int:
-        started_at = self.figures.begun.pop(execution, None)
-        if started_at is None:  # another store had claimed it, or an earlier try was rolled back
-            (started_at,) = self._connection.row(sql.STARTED_AT, (execution,))
-        return started_at
+    def _end_execution(self, outcome: Outcome, started_at: int) -> None:
+        ended_at = outcome.ended_at or self._now
+        if outcome.verdict is Verdict.COMPLETED and outcome.output is None:
+            self._completed.append(
+                (
+                    started_at,
+                    ended_at,
+                    outcome.result,
+                    outcome.cpu_time,
+                    outcome.peak_memory,
+                    outcome.execution,
+                )
+            )
+            return
+        self._connection.run(
+            sql.END_EXECUTION,
+            (
+                outcome.verdict,
+                started_at,
+                ended_at,
+                outcome.cause,
+                outcome.result,
+                outcome.error,
+                outcome.traceback,
+                outcome.stacks,
+                *(outcome.output or (None, None, None)),
+                outcome.cpu_time,
+                outcome.peak_memory,
+                outcome.execution,
+            ),
+        )
 
     def _as_wished(self, outcome: Outcome) -> Outcome:
         """Let an execution that somebody asked to end be cancelled, however it ended."""

@@ -16,7 +16,7 @@ from gigq.queue.connection import (
     connection_class,
 )
 from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, StoreBusyError, WorkflowError
-from gigq.queue.figures import AT_ONCE, BUSY_EVERY, RECLAIMED, Figures
+from gigq.queue.figures import AT_ONCE, RECLAIMED, Figures
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.records import (
@@ -102,22 +102,8 @@ class SqliteStore(Store):
             self._connection.close()
             raise
 
-    @contextmanager
-    def _moves(self) -> Iterator[Moves]:
-        figures = self._figures
-        figures.every = BUSY_EVERY
-        before = len(figures.happened)
-        try:
-            with self._connection:
-                moves = Moves(self._connection, clock.now(), figures)
-                yield moves
-                moves.count()
-                wrote = figures.write_in_time(self._connection)
-        except BaseException:
-            del figures.happened[before:]
-            raise
-        if wrote:
-            figures.written(self._connection)
+    def _moves(self) -> Moves:
+        return Moves(self._connection, self._figures)
 
     # What clients do
 

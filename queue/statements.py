@@ -81,13 +81,20 @@ UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, update
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
 END_EXECUTION = """
 UPDATE execution
-   SET verdict = ?1, started_at = coalesce(?14, started_at), ended_at = ?2, cause = ?3,
-       result = ?4, error = ?5, traceback = ?6, stacks = ?7,
+   SET verdict = ?1, started_at = ?2, ended_at = ?3, cause = ?4, result = ?5, error = ?6,
+       traceback = ?7, stacks = ?8,
        -- Nobody saw where the output of a lost one ended: what was known at its claim stays.
-       output_log = coalesce(?8, CASE WHEN ?1 = 'lost' THEN output_log END),
-       output_start = coalesce(?9, CASE WHEN ?1 = 'lost' THEN output_start END),
-       output_end = ?10, cpu_time = ?11, peak_memory = ?12
- WHERE id = ?13"""
+       output_log = coalesce(?9, CASE WHEN ?1 = 'lost' THEN output_log END),
+       output_start = coalesce(?10, CASE WHEN ?1 = 'lost' THEN output_start END),
+       output_end = ?11, cpu_time = ?12, peak_memory = ?13
+ WHERE id = ?14"""
+# The same of what most jobs are: completed, with nothing printed. Each NULL that is handed over
+# costs more than its column.
+COMPLETE_EXECUTION = """
+UPDATE execution
+   SET verdict = 'completed', started_at = ?, ended_at = ?, result = ?, cpu_time = ?,
+       peak_memory = ?, output_log = NULL, output_start = NULL
+ WHERE id = ?"""
 STARTED_AT = "SELECT started_at FROM execution WHERE id = ?"
 ATTEMPTS = """
 SELECT j.attempts, j.max_attempts, s.retry_delay
@@ -254,9 +261,11 @@ TRY_WRITE = "UPDATE high_water SET last_job = last_job WHERE 0"
 
 # Counters
 
-COUNT = """
-INSERT INTO tally (queue_id, state, jobs) VALUES (?, ?, ?)
+_COUNT = """
+INSERT INTO tally (queue_id, state, jobs) VALUES {}
 ON CONFLICT (queue_id, state) DO UPDATE SET jobs = jobs + excluded.jobs"""
+COUNT = _COUNT.format("(?, ?, ?)")
+COUNT_PAIR = _COUNT.format("(?, ?, ?), (?, ?, ?)")  # what an end and a claim change together
 COUNTS = "SELECT state, sum(jobs) FROM tally GROUP BY state"
 TALLY = "SELECT queue_id, state, jobs FROM tally WHERE jobs <> 0"
 COUNTED = "SELECT queue_id, state, count(*) FROM job GROUP BY queue_id, state"

@@ -13,7 +13,6 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gigq.queue import clock
 from gigq.queue.errors import StoreError
 from gigq.worker.outcome import released
 
@@ -64,17 +63,13 @@ class Batch:
         Gives the outcomes that are still to be stored, and those that the thread could not store,
         for their claims had been lost.
         """
-        together = len(claims) > 1
         with self._lock:
             self._unbegun.extend(claims)
-        if together:
+        if len(claims) > 1:
             self._let_thread_look(worker)
         begun_at = time.monotonic_ns()
         while (claim := self._next(begun_at)) is not None:
-            started_at = clock.now()
             outcome = process(claim)
-            if together:  # else it began with its claim, and ends when it is stored
-                outcome = outcome._replace(started_at=started_at, ended_at=clock.now())
             ended_at = time.monotonic_ns()
             self._learn(ended_at - begun_at)
             with self._lock:

@@ -259,7 +259,8 @@ class Child:
             self.state = ChildState.SERVING
             return
         size = os.fstat(self._stacks).st_size
-        complete = size > 0 and size == self._stacks_size
+        # They are written piece by piece, and on busy cores with pauses.
+        complete = 0 < size == self._stacks_size and os.pread(self._stacks, 1, size - 1) == b"\n"
         self._stacks_size = size
         if not complete and now < self._until:
             return
@@ -366,7 +367,8 @@ class Child:
     def _died_by_timer(self, status: Status) -> bool:
         """Tell whether its own timer was faster, because the supervisor was held up."""
         # The deadline may have passed since: the database is perhaps asked much later.
-        overran = 0 < status.deadline <= self._reaped_at
+        ran = status.phase is Phase.RUNNING
+        overran = ran and 0 < status.deadline <= self._reaped_at
         return overran and self.exit_status == -signal.SIGKILL
 
     def _outcome(self, held: OpenExecution, reason: Reason, status: Status) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from gigq.queue.errors import StoreError
 from gigq.queue.records import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gigq.queue.records import Claim
 
@@ -87,15 +87,21 @@ def current_job() -> CurrentJob | None:
     return _in_this_thread.get() or (_in_this_process[-1] if _in_this_process else None)
 
 
-@contextmanager
-def running(job: CurrentJob, *, alone: bool) -> Iterator[None]:
+class running:  # noqa: N801 (used like a function)
     """Let `current_job` give this one; `alone`: to all threads, for the process runs no other."""
-    token = _in_this_thread.set(job)
-    if alone:
-        _in_this_process.append(job)
-    try:
-        yield
-    finally:
-        _in_this_thread.reset(token)
-        if alone:
-            _in_this_process.remove(job)
+
+    def __init__(self, job: CurrentJob, *, alone: bool) -> None:
+        """Prepare."""
+        self._job, self._alone = job, alone
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._token = _in_this_thread.set(self._job)
+        if self._alone:
+            _in_this_process.append(self._job)
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        _in_this_thread.reset(self._token)
+        if self._alone:
+            _in_this_process.remove(self._job)

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 POLLING_INTERVAL = 5.0  # seconds; the net under the doorbell
 _LAST_JOBS = 20  # the last twentieth of its jobs is the time to start another
 TICK = 0.5  # seconds: a supervisor looks at the slots at least so often
+_ARMED_AT_MOST = 60_000_000_000  # nanoseconds: longer than a settle waits for the lock
 _BACKSTOP = 1.0  # seconds that the kernel's timer leaves the supervisor to act first
 _NANOSECONDS = 1_000_000_000
 _LONGEST_STACKS = 1 << 16
@@ -107,6 +108,7 @@ class ServiceWorker:
         self._interruptible = 0  # the execution that a SIGTERM may interrupt
         self._interrupted = Reason.NONE
         self._deadline = 0
+        self._armed_until = 0  # when the kill timer goes off, if it is on
         self._watched: set[str] = set()
         self._meter = Meter()
         self._jobs = 0  # that it has begun
@@ -208,6 +210,7 @@ class ServiceWorker:
 
     def _leave(self, ended: list[Outcome]) -> ExitCode:
         """Settle, say goodbye, and pass on a ring that was perhaps taken and not answered."""
+        self._disarm()
         self._settle(ended, claim=0)
         with suppress(StoreBusyError, StoreUnusableError):  # the supervisor will
             self._store.retire(self._worker, outcomes.stopped)
@@ -275,6 +278,7 @@ class ServiceWorker:
         """Tell that the database cannot be used, once, and wait before the next try."""
         if isinstance(error, StoreDamagedError):
             raise error
+        self._disarm()
         self._tell_trouble(str(error))
         time.sleep(_STORE_PAUSE)
 
@@ -299,6 +303,7 @@ class ServiceWorker:
 
     def _wait(self) -> None:
         """Wait for work, unless some has come in the meantime."""
+        self._disarm()
         self._slot.write(Status())
         self._reporter.flush()
         glance = self._glance()
@@ -338,22 +343,40 @@ class ServiceWorker:
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
         roll_back_interrupted()
-        self._kill_timer.stop()
+        self._disarm(within=_ARMED_AT_MOST)
         self._end_children(claim)
         cpu_time, peak = self._meter.stop()
         peak = max(peak, self._slot.peak_memory_of(claim.execution))
-        outcome = outcome._replace(cpu_time=cpu_time, peak_memory=peak or None)
-        self._put_back(claim)
+        lasted = time.monotonic_ns() - begun
+        self._put_back(claim, lasted)
         if len(sys.modules) != self._modules:  # functions import, too
             self._watch_code()
-        self._slot.write(Status(Phase.SETTLING, claim.execution))
+        self._slot.write_phase(Phase.SETTLING)
         end = self._output_at = self._output_end()
+        output = None
         if end > start:
             give_back_middle(self._surroundings.output, start, end)
-            outcome = outcome._replace(output=Output(self._orders.log, start, end))
-        seconds = (time.monotonic_ns() - begun) / _NANOSECONDS
-        self._reporter.ended(claim, outcome, seconds, started_told=told)
+            output = Output(self._orders.log, start, end)
+        ended_at = clock.now()
+        outcome = outcome._replace(
+            output=output,
+            cpu_time=cpu_time,
+            peak_memory=peak or None,
+            started_at=ended_at - lasted // 1000,
+            ended_at=ended_at,
+        )
+        self._reporter.ended(claim, outcome, lasted / _NANOSECONDS, started_told=told)
         return outcome
+
+    def _disarm(self, within: int = sys.maxsize) -> None:
+        """Stop the timer that would end this process, if it went off within so many nanoseconds.
+
+        For the next job sets it anew, and to set it is half of what it costs. Whatever may take
+        long must stop it.
+        """
+        if self._armed_until and self._armed_until - time.monotonic_ns() < within:
+            self._armed_until = 0
+            self._kill_timer.stop()
 
     def _is_on_disk(self, claim: Claim) -> bool:
         """See to it that no power loss forgets a claim; False when that cannot be done now."""
@@ -368,12 +391,14 @@ class ServiceWorker:
         """Say until when this job may run, and set the timer that does not need anybody."""
         now = time.monotonic_ns()
         self._deadline = 0
-        if claim.timeout is not None:
+        if claim.timeout is None:
+            self._disarm()
+        else:
             timeout = claim.timeout * 1000
             self._deadline = now + timeout
-            self._kill_timer.start(
-                timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
-            )
+            left = timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
+            self._kill_timer.start(left)
+            self._armed_until = now + left
         max_memory = self._memory_limit(claim)
         self._slot.begin(
             Status(
@@ -444,7 +469,7 @@ class ServiceWorker:
             left = kill_all_children(_REAPING)
             self._reporter.tell("job_left_processes", job_id=claim.uuid, alive=left)
 
-    def _put_back(self, claim: Claim) -> None:
+    def _put_back(self, claim: Claim, lasted: int) -> None:
         """Let the next job find the process as this one did."""
         try:
             sys.stdout.flush()
@@ -455,7 +480,7 @@ class ServiceWorker:
             self._surroundings.discard_output()
             self._tell_trouble(f"the output of jobs cannot be written: {error.strerror}")
         changed = self._surroundings.restore()
-        if self._surroundings.is_crowded:
+        if self._surroundings.is_crowded(lasted):
             changed.append("descriptors")
             self._stale = True  # nobody knows which of them may be closed
         if changed:

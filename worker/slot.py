@@ -24,6 +24,7 @@ _INTERRUPTION_AT = 8
 _PEAK = struct.Struct("=qq")  # execution, bytes
 _PEAK_AT = 24
 _STATUS = struct.Struct("=qqqqqqqqH36sH256s")  # serial first
+_PHASE = struct.Struct("=qq")  # its beginning
 _STATUS_AT = 64
 _SERIAL = struct.Struct("=q")
 _SERIAL_AT_END = _STATUS_AT + _STATUS.size
@@ -122,6 +123,12 @@ class Slot:
             len(name),
             name,
         )
+        _SERIAL.pack_into(self._memory, _SERIAL_AT_END, self._serial)
+
+    def write_phase(self, phase: Phase) -> None:
+        """Say that nothing but the phase has changed."""
+        self._serial += 1
+        _PHASE.pack_into(self._memory, _STATUS_AT, self._serial, phase)
         _SERIAL.pack_into(self._memory, _SERIAL_AT_END, self._serial)
 
     def stop(self) -> Stop:

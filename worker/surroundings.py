@@ -22,6 +22,7 @@ from gigq.queue.user_connections import roll_back_connections
 _FIRST_SAVED = 10  # descriptors below are more likely to be closed or replaced by a job
 _STREAMS = (0, 1, 2)
 _DUMP = signal.SIGUSR1
+_FILLED_WITHIN = 100_000  # nanoseconds: a fifth of what half a thousand open(2) take at the least
 _SIGNALS = (  # that jobs and their libraries use; to look at all 62 would cost 30 µs a job
     signal.SIGTERM,
     signal.SIGINT,
@@ -42,7 +43,7 @@ class Surroundings:
         """Take note of everything; let SIGUSR1 write the stacks of all threads to `stacks`."""
         self._stacks = stacks
         faulthandler.register(_DUMP, file=stacks, all_threads=True)
-        self._handlers: dict[int, Any] = {number: _signal.getsignal(number) for number in _SIGNALS}
+        self._handlers: tuple[Any, ...] = tuple(map(_signal.getsignal, _SIGNALS))
         self._environment = dict(os.environ)
         self._raw_environment = dict(_raw(os.environ))
         self._umask = _umask()
@@ -50,28 +51,43 @@ class Surroundings:
         self._saved = {
             number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in _STREAMS
         }
-        self._files = {number: _file(number) for number in _STREAMS}
+        self._files = [_file(number) for number in _STREAMS]
         self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._unlooked = 0  # nanoseconds of jobs since descriptors were looked at
         self.output = self._saved[1]  # standard output, whatever a job does to descriptor 1
 
     def restore(self) -> list[str]:
         """Put back what was changed since; gives the names of what was."""
-        return [
-            name
-            for name, restored in (
-                ("signals", self._restore_signals),
-                ("timer", self._restore_timer),
-                ("environment", self._restore_environment),
-                ("umask", self._restore_umask),
-                ("streams", self._restore_streams),
-                ("transaction", roll_back_connections),
-            )
-            if restored()
-        ]
+        changed = []
+        # Blocked, the signal of a deadline would never come.
+        blocked = _signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if blocked or tuple(map(_signal.getsignal, _SIGNALS)) != self._handlers:
+            changed.append("signals")
+            self._restore_handlers()
+        if _signal.getitimer(signal.ITIMER_REAL)[0]:
+            changed.append("timer")
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if _raw(os.environ) != self._raw_environment:
+            changed.append("environment")
+            self._restore_environment()
+        if os.umask(self._umask) != self._umask:
+            changed.append("umask")
+        if self._restore_streams():
+            changed.append("streams")
+        if roll_back_connections():
+            changed.append("transaction")
+        return changed
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether jobs have left so many descriptors open that the next one may find none."""
+    def is_crowded(self, lasted: int) -> bool:
+        """Tell whether jobs have left so many descriptors open that the next one may find none.
+
+        The last one has taken `lasted` nanoseconds. To open so many takes its time: after short
+        jobs it is not looked.
+        """
+        self._unlooked += lasted
+        if self._unlooked < _FILLED_WITHIN:
+            return False
+        self._unlooked = 0
         try:
             lowest = os.dup(self.output)
         except OSError:
@@ -79,42 +95,23 @@ class Surroundings:
         os.close(lowest)
         return lowest > self._most_descriptors
 
-    def _restore_signals(self) -> bool:
-        # Blocked, the one of a deadline would never come.
-        changed = bool(signal.pthread_sigmask(signal.SIG_SETMASK, ()))
-        for number, handler in self._handlers.items():
+    def _restore_handlers(self) -> None:
+        for number, handler in zip(_SIGNALS, self._handlers, strict=True):
             if _signal.getsignal(number) is not handler:
-                changed = True
                 signal.signal(number, handler)
                 if number == _DUMP:  # Python does not know of the handler that was there
                     faulthandler.unregister(_DUMP)
                     faulthandler.register(_DUMP, file=self._stacks, all_threads=True)
-        return changed
 
-    def _restore_timer(self) -> bool:
-        if not signal.getitimer(signal.ITIMER_REAL)[0]:
-            return False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        return True
-
-    def _restore_environment(self) -> bool:
-        if _raw(os.environ) == self._raw_environment:
-            return False
+    def _restore_environment(self) -> None:
         for name in set(os.environ) - set(self._environment):
             del os.environ[name]
         os.environ.update(self._environment)
-        return True
-
-    def _restore_umask(self) -> bool:
-        if _umask() == self._umask:
-            return False
-        os.umask(self._umask)
-        return True
 
     def _restore_streams(self) -> bool:
         changed = (sys.stdin, sys.stdout, sys.stderr) != self._streams
         sys.stdin, sys.stdout, sys.stderr = self._streams
-        for number, file in self._files.items():
+        for number, file in enumerate(self._files):
             if _file(number) != file:
                 changed = True
                 os.dup2(self._saved[number], number)

@@ -19,12 +19,16 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Meter:
     """A worker's own count, from one job's begin to its end."""
 
+    def __init__(self) -> None:
+        """Begin with what the children so far have used."""
+        self._children = resource.getrusage(resource.RUSAGE_CHILDREN)
+
     def start(self) -> int:
         """Begin to count; gives the processor time used before, in microseconds."""
         own = resource.getrusage(resource.RUSAGE_SELF)
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._own_peak, self._children_peak = own.ru_maxrss, children.ru_maxrss
-        self._cpu_time = cpu_time(own) + cpu_time(children)
+        self._own_peak = own.ru_maxrss
+        # No child has been reaped since `stop`: all of the last job were.
+        self._cpu_time = cpu_time(own) + cpu_time(self._children)
         return self._cpu_time
 
     def stop(self) -> tuple[int, int]:
@@ -34,17 +38,13 @@ class Meter:
         only when it is the highest so far. Call it when all children are reaped.
         """
         own = resource.getrusage(resource.RUSAGE_SELF)
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        peaks = [
-            after
-            for before, after in (
-                (self._own_peak, own.ru_maxrss),
-                (self._children_peak, children.ru_maxrss),
-            )
-            if after > before
-        ]
+        before, children = self._children, resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._children = children
+        peak = own.ru_maxrss if own.ru_maxrss > self._own_peak else 0
+        if children.ru_maxrss > before.ru_maxrss:
+            peak = max(peak, children.ru_maxrss)
         cpu = cpu_time(own) + cpu_time(children) - self._cpu_time
-        return cpu, max(peaks, default=0) * KIBIBYTE
+        return cpu, peak * KIBIBYTE
 
 
 def cpu_time(usage: resource.struct_rusage) -> int:

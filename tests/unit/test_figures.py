@@ -197,7 +197,7 @@ def test_rolled_back_is_not_counted(history: History, monkeypatch: pytest.Monkey
     claim = history.claim()
     connection = history.store._connection
     with monkeypatch.context() as patch:
-        patch.setattr(type(connection), "__exit__", rolled_back)
+        patch.setattr(type(connection), "commit", rolled_back)
         with pytest.raises(OSError, match="full"):
             history.store.settle(history.worker, [ended(claim, Verdict.COMPLETED)], claim=1)
     history.end(claim, Verdict.FAILED)
@@ -206,9 +206,9 @@ def test_rolled_back_is_not_counted(history: History, monkeypatch: pytest.Monkey
     assert found["duration_seconds", "0.01"] == 2
 
 
-def rolled_back(connection: object, *_: object) -> None:
+def rolled_back(connection: object) -> None:
     """End a transaction as a full disk does."""
-    connection._roll_back()  # type: ignore[attr-defined]
+    connection.roll_back()  # type: ignore[attr-defined]
     message = "disk full"
     raise OSError(message)
 
