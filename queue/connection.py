@@ -105,7 +105,9 @@ class Connection:
         try:
             for setting in (
                 "wal_autocheckpoint = 0",
-                "journal_size_limit = 0",
+                # What is begun anew keeps its blocks: to write where there are some takes half as
+                # long to sync as to let the file grow.
+                f"journal_size_limit = {self._checkpoint_bytes}",
                 f"synchronous = {self.synchronous}",
                 "foreign_keys = ON",
             ):
@@ -313,9 +315,9 @@ class Connection:
             length = os.stat(self._log).st_size  # noqa: PTH116 (once a commit)
         except FileNotFoundError:
             return
-        if length < self._checkpoint_bytes:
+        if length <= self._checkpoint_bytes:
             self._checkpoint_above = self._checkpoint_bytes
-        elif length >= self._checkpoint_above:
+        elif length > self._checkpoint_above:
             # A reader may pin the log: look again only when it has grown as much once more.
             self._checkpoint_above = length + self._checkpoint_bytes
             # What was to be committed is: no trouble here must make it look as if it were not.

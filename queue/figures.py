@@ -2,7 +2,8 @@
 
 They are gathered in memory, for a statement for each job would slow the claim, and written inside a
 transaction that is made anyway: at the earliest 10 ms after the last time, or 5 ms where nothing
-else is to be done. What a process that was killed had not yet written is missing for good.
+else is to be done; the rest when the store is closed. What a process that was killed had not yet
+written is missing for good.
 """
 
 from __future__ import annotations

@@ -37,13 +37,17 @@ class FunctionReference(NamedTuple):
     import_root: str  # the folder that makes `module` importable; "" where it is installed
 
 
-def reference(function: Callable[..., Any] | str) -> FunctionReference:
-    """Name `function`, or check the dotted name it is given as.
+def reference(
+    function: Callable[..., Any] | str, directory: str | None = None
+) -> FunctionReference:
+    """Name `function`, or check the dotted name it is given as, to be found from `directory`.
+
+    None is the current directory.
 
     Raises FunctionReferenceError, saying why a worker could not find it.
     """
     if isinstance(function, str):
-        return _reference_by_name(function)
+        return _reference_by_name(function, directory or os.getcwd())  # noqa: PTH109 (as text)
     function = getattr(function, "__wrapped_task__", function)
     try:
         hash(function)
@@ -52,7 +56,8 @@ def reference(function: Callable[..., Any] | str) -> FunctionReference:
     return _reference(function)
 
 
-def _reference_by_name(dotted: str) -> FunctionReference:
+@lru_cache(maxsize=512)
+def _reference_by_name(dotted: str, directory: str) -> FunctionReference:
     module, _, name = dotted.rpartition(".")
     named = module and all(part.isidentifier() for part in dotted.split("."))
     if not named or len(dotted) > _LONGEST_NAME:
@@ -60,7 +65,7 @@ def _reference_by_name(dotted: str) -> FunctionReference:
             f"{shown(dotted)} does not name a function; write MODULE.FUNCTION, like myapp.jobs.load"
         )
         raise FunctionReferenceError(message)
-    return FunctionReference(module, name, None, os.getcwd())  # noqa: PTH109 (as text)
+    return FunctionReference(module, name, None, directory)
 
 
 @lru_cache(maxsize=512)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 OnParentFailure = Literal["cancel", "run", "block"]
+_POLICIES = get_args(OnParentFailure)
 
 DEFAULT_TIMEOUT = 300
 
@@ -97,25 +98,31 @@ class Job:
         self.cwd = None if cwd is None else values.directory(cwd, "cwd")
         self.max_memory = None if max_memory is None else values.size(max_memory, "max_memory")
         self.on_parent_failure = on_parent_failure
-        policies = get_args(OnParentFailure)
-        if not isinstance(on_parent_failure, str) or on_parent_failure not in policies:
-            message = f"on_parent_failure is one of {policies}, not {shown(on_parent_failure)}"
+        if not isinstance(on_parent_failure, str) or on_parent_failure not in _POLICIES:
+            message = f"on_parent_failure is one of {_POLICIES}, not {shown(on_parent_failure)}"
             raise InvalidJobError(message)
-        self.created_at = clock.local_text(clock.now())
+        self._created_at = clock.now()
         self._delay = values.delay(delay)
         self._workflow: str | None = None
+
+    @property
+    def created_at(self) -> str | None:
+        """When it was made: naive local ISO text, as in GigQ."""
+        return clock.local_text(self._created_at)
 
     def __repr__(self) -> str:
         """Show name and id."""
         return f"<Job {self.name!r} {self.id}>"
 
-    def to_record(self, now: int) -> NewJob:
+    def to_record(self, now: int, directory: str | None = None) -> NewJob:
         """Give what the store keeps, at the time of submitting (microseconds UTC).
 
+        `directory` is the current one, where that is known.
         Raises InvalidJobError: FunctionReferenceError where no worker could find the function,
         NotJsonError where the parameters are not JSON.
         """
-        found = reference(self.function)
+        directory = directory or values.current_directory()
+        found = reference(self.function, directory)
         due_at = now + self._delay if self._delay is not None else self.run_at
         return NewJob(
             uuid=self.id,
@@ -131,7 +138,7 @@ class Job:
             function_name=found.name,
             script=found.script,
             import_root=found.import_root,
-            directory=values.current_directory(),
+            directory=directory,
             job_directory=None if self.cwd is None else str(self.cwd),
             python=sys.executable,
             params=encode(self.params, "params"),

@@ -142,7 +142,8 @@ class JobQueue:
             return
         _check(jobs)
         now = clock.now()
-        records = [job.to_record(now) for job in parents_first(jobs)]
+        directory = values.current_directory()
+        records = [job.to_record(now, directory) for job in parents_first(jobs)]
         with self._open() as store:
             store.submit(records, workflow)
         ring(store.companions.doorbell)

@@ -15,7 +15,13 @@ from gigq.queue.connection import (
     Synchronous,
     connection_class,
 )
-from gigq.queue.errors import EmptyDatabaseError, InvalidJobError, StoreBusyError, WorkflowError
+from gigq.queue.errors import (
+    EmptyDatabaseError,
+    InvalidJobError,
+    StoreBusyError,
+    StoreError,
+    WorkflowError,
+)
 from gigq.queue.figures import AT_ONCE, RECLAIMED, Figures
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
@@ -391,6 +397,9 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         """Let go of the database."""
+        if self._figures.happened:
+            with suppress(StoreError), self._moves() as moves:
+                moves.figures.every = AT_ONCE
         self._connection.close()
 
 

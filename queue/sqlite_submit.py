@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue import statements as sql
 from gigq.queue.errors import DuplicateJobError, UnknownDependencyError
-from gigq.queue.figures import AT_ONCE, SUBMITTED
+from gigq.queue.figures import SUBMITTED
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ class Submission:
             )
         self._insert(rows, specs)
         self._moves.figures.happened += ((SUBMITTED, *each) for each in submitted.items())
-        self._moves.figures.every = AT_ONCE  # a client may end without another transaction
 
     def _insert(self, rows: list[tuple[object, ...]], specs: list[tuple[object, ...]]) -> None:
         try:

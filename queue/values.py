@@ -55,17 +55,20 @@ def ids(value: object) -> list[str]:
     """Give ids of jobs."""
     if value is None:
         return []
-    wrong = f"dependencies has to be a list of job ids; this is {shown(value)}"
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise InvalidJobError(wrong)
+        raise InvalidJobError(_no_ids(value))
     try:
         listed = list(value)
     except Exception as error:
-        message = f"{wrong}, which cannot be read ({type(error).__name__})"
+        message = f"{_no_ids(value)}, which cannot be read ({type(error).__name__})"
         raise InvalidJobError(message) from error
     if not all(isinstance(each, str) and _encodable(each) for each in listed):
-        raise InvalidJobError(wrong)
+        raise InvalidJobError(_no_ids(value))
     return listed
+
+
+def _no_ids(value: object) -> str:
+    return f"dependencies has to be a list of job ids; this is {shown(value)}"
 
 
 def switch(value: object, what: str) -> bool | None:
@@ -154,6 +157,8 @@ def current_directory() -> str:
 
 
 def _encodable(value: str) -> bool:
+    if str.isascii(value):
+        return True
     try:
         str.encode(value)
     except UnicodeEncodeError:

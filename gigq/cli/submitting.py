@@ -29,9 +29,9 @@ _LONGEST_NAME = 60  # characters of a command line that become a job's name
 class CommandJob(Job):
     """A job that runs a command line instead of a function of the user's."""
 
-    def to_record(self, now: int) -> NewJob:
+    def to_record(self, now: int, directory: str | None = None) -> NewJob:
         """Give what the store keeps; nothing of the project has to be imported for it."""
-        return super().to_record(now)._replace(kind="command", import_root="")
+        return super().to_record(now, directory)._replace(kind="command", import_root="")
 
 
 class After(NamedTuple):

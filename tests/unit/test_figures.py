@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -166,12 +167,15 @@ def test_many_are_counted_and_seldom_written(history: History) -> None:
     assert found["wait_seconds", "0.01"] == found["duration_seconds", "0.01"] == 1000
 
 
-def test_submit_is_written_at_once(history: History) -> None:
-    """A client may end after its submit: what it did stands in the database."""
-    history.submit(3)
-    history.submit(2, queue="mail")
-    assert figures_of(history.store, "default") == {("submitted", ""): 3}
-    assert figures_of(history.store, "mail") == {("submitted", ""): 2}
+def test_client_that_leaves_writes(tmp_path: Path, time: Clock) -> None:
+    """A client's first submit is counted at once, and what follows when it closes the database."""
+    with closing(SqliteStore(tmp_path / "gigq.db")) as look:
+        history = History(tmp_path / "gigq.db", time)
+        history.submit(3)
+        assert figures_of(look, "default") == {("submitted", ""): 3}
+        history.submit(2, queue="mail")
+        history.store.close()
+        assert figures_of(look, "mail") == {("submitted", ""): 2}
 
 
 def test_worker_that_leaves_writes(history: History) -> None:
