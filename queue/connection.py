@@ -44,8 +44,9 @@ CRASH_AT = "GIGQ_CRASH_AT"  # in the environment: see gigq.queue.crash_points
 LOCK_PATIENCE = 30.0  # seconds before a client gives up on the write lock
 PAGE_BYTES = 2048
 CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about two thousand pages
-_RETRY_SHORTEST = 0.00002
-_RETRY_LONGEST = 0.0003
+_YIELDING = 0.0004  # seconds for which the lock is tried without a pause
+_RETRY_SHORTEST = 0.00005  # seconds of pause
+_RETRY_LONGEST = 0.0005
 _ADVICE = {
     sqlite3.SQLITE_FULL: "make room on its disk; nothing that was stored is lost",
     sqlite3.SQLITE_READONLY: "give this user write permission to the file and its folder",
@@ -251,9 +252,13 @@ class Connection:
 
     def _begin_patiently(self) -> None:
         self.waits += 1
-        give_up = time.monotonic() + self._patience
+        begun = time.monotonic()
         while True:
-            self._pause(give_up)
+            # Another one's transaction is mostly over sooner than this process would wake up.
+            if time.monotonic() - begun < _YIELDING:
+                os.sched_yield()
+            else:
+                self._pause(begun + self._patience)
             try:
                 self._sqlite.execute("BEGIN IMMEDIATE")
             except sqlite3.DatabaseError as error:

@@ -34,7 +34,7 @@ _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600
 _BYTES = tuple(float(1 << power) for power in range(24, 37))  # 16 MiB to 64 GiB
 BUCKETS: dict[str, tuple[float, ...]] = {WAIT: _SECONDS, DURATION: _SECONDS, PEAK_MEMORY: _BYTES}
 
-BUSY_EVERY = 0.01  # seconds between two writes of one process
+BUSY_EVERY = 0.05  # seconds between two writes of one process
 IDLE_EVERY = 0.005
 AT_ONCE = 0.0
 

@@ -95,7 +95,8 @@ class Moves:
         self, worker: int, outcomes: Sequence[Outcome], claim: int, output: Output | None = None
     ) -> Settled:
         """End, ready, claim: the order matters, so that a chain's next link is claimed at once."""
-        self._may_be_wished, is_telling, next_due = self._connection.row(sql.OCCASION)
+        occasion = self._connection.row(sql.OCCASION)
+        self._may_be_wished, is_telling, next_due, only_queue = occasion
         dropped = [outcome for outcome in outcomes if not self.end(outcome)]
         claims: list[Claim] = []
         if claim:
@@ -103,7 +104,7 @@ class Moves:
                 self._promote()
             if is_telling or self._awakened:
                 self._go_on_telling()
-            claims = self._pick(claim)
+            claims = self._pick(claim, only_queue)
             if claims:
                 self._take(claims, worker, output)
             else:
@@ -115,15 +116,20 @@ class Moves:
         for (queue,) in self._connection.rows(sql.PROMOTE, (self._now, _DUE_AT_ONCE)):
             self.moved(queue, State.SCHEDULED, State.READY)
 
-    def _pick(self, most: int) -> list[Claim]:
+    def _pick(self, most: int, only_queue: int | None) -> list[Claim]:
         """Choose the next ready jobs. One that may be begun only once is taken alone."""
+        if only_queue is not None:
+            rows = self._connection.rows(sql.PICK_SEVERAL, (only_queue, most))
+        elif most == 1:
+            rows = self._connection.rows(sql.PICK)
+        else:
+            rows = [
+                row
+                for (queue,) in self._connection.rows(sql.OPEN_QUEUES)
+                for row in self._connection.rows(sql.PICK_SEVERAL, (queue, most))
+            ]
         if most == 1:
-            return [Claim(*row) for row in self._connection.rows(sql.PICK)]
-        rows = [
-            row
-            for (queue,) in self._connection.rows(sql.OPEN_QUEUES)
-            for row in self._connection.rows(sql.PICK_SEVERAL, (queue, most))
-        ]
+            return [Claim(*row) for row in rows]
         picked = sorted((Claim(*row) for row in rows), key=_urgency)[:most]
         alone = next((n for n, each in enumerate(picked) if each.max_attempts == 1), most)
         return picked[: max(alone, 1)]
@@ -238,7 +244,8 @@ class Moves:
 
     def tell_children(self, parent: int, state: str) -> None:
         """Say to the children of an ended job how it ended; what is too many is left for later."""
-        self._tell(parent, state, 0, None)
+        if self._connection.rows(sql.HAS_CHILDREN, (parent,)):
+            self._tell(parent, state, 0, None)
 
     def _go_on_telling(self) -> None:
         """Tell children that earlier transactions left."""

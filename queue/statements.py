@@ -58,7 +58,8 @@ BEGIN_EXECUTION = "UPDATE execution SET started_at = max(started_at + 1, ?) WHER
 # What most settles find empty, in one look.
 OCCASION = """
 SELECT EXISTS (SELECT 1 FROM cancellation), EXISTS (SELECT 1 FROM fanout),
-       (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled')"""
+       (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled'),
+       (SELECT CASE count(*) WHEN 1 THEN max(id) END FROM queue WHERE paused = 0)"""
 PROMOTE = """
 UPDATE job SET state = 'ready', updated_at = ?1
  WHERE id IN (SELECT id FROM job INDEXED BY job_scheduled
@@ -106,6 +107,7 @@ CHILDREN = """
 SELECT c.id, c.state, c.waiting_on, c.due_at, c.on_parent_failure, c.queue_id
   FROM edge e JOIN job c ON c.id = e.child_id
  WHERE e.parent_id = ? AND e.child_id > ? AND e.child_id <= ? ORDER BY e.child_id LIMIT ?"""
+HAS_CHILDREN = "SELECT 1 FROM edge WHERE parent_id = ? LIMIT 1"
 LAST_CHILD = "SELECT max(child_id) FROM edge WHERE parent_id = ?"
 WAIT_FOR = """
 UPDATE job SET state = ?, waiting_on = ?, updated_at = ? WHERE id = ? AND state = 'blocked'"""

@@ -341,6 +341,7 @@ def _reload(storm: Storm, chance: random.Random) -> bool:
     service.kill_grace = chance.choice((0.0, 0.1, 0.3))
     service.worker_environment = {}
     service.max_jobs = chance.choice((0, 0, 50, 200))
+    service.batch = chance.choice((1, 1, 4, 16))
     service.configure()
     return service.ask("reload")
 

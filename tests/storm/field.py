@@ -164,6 +164,7 @@ class StormService:
         self.workers_wanted = 3
         self.kill_grace = 0.2
         self.max_jobs = 0
+        self.batch = 4
         self.worker_environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.log = field.folder / "events-0.jsonl"
@@ -178,6 +179,7 @@ class StormService:
             f"count = {self.workers_wanted}",
             f"kill_grace = {self.kill_grace}",
             f"max_jobs = {self.max_jobs}",
+            f"batch = {self.batch}",
             *(f"{name} = {json.dumps(value)}" for name, value in more.items()),
             "[workers.environment]",
             *(f"{name} = {json.dumps(value)}" for name, value in environment.items()),

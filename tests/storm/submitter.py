@@ -75,7 +75,7 @@ class Submitter:
                     time.sleep(0.05)  # the pace of a storm, nothing is awaited
                     continue
                 self._random.choices(list(deeds), list(deeds.values()))[0]()
-            except GigqError as error:
+            except (GigqError, OSError) as error:  # OSError: no descriptor for a module
                 self._book.note("refused", kind=type(error).__name__, why=str(error)[:200])
                 time.sleep(0.05)
 
