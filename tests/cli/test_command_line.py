@@ -190,8 +190,8 @@ class TestMistakes:
             text=True,
             check=False,
         )
-        assert done.returncode == 1
-        told = "gigq: the current directory has been removed; change to one that is there\n"
+        assert done.returncode == 2
+        told = "Error: the current directory was deleted; change to one that exists\n"
         assert done.stderr.endswith(told)
         assert "Traceback" not in done.stderr
 
