@@ -119,11 +119,16 @@ class Pool:
         for child in self._standing_by():
             if child.number == _SPARE and child.state is not ChildState.STARTING:
                 child.number = number
-                self._were_ready[number] = child.generation
+                self._note_ready(child)
                 if old is not None:
                     old.order(Stop.RENEW)
                 return child
         return None
+
+    def _note_ready(self, child: Child) -> None:
+        """Note that this place has had a ready worker; one that is late may be of older settings."""
+        before = self._were_ready.get(child.number, -1)
+        self._were_ready[child.number] = max(before, child.generation)
 
     def remember_code(self, code: list[Any]) -> None:
         """Let spares load what a job has needed, those that there are and those to come."""
@@ -152,7 +157,7 @@ class Pool:
             if child.stop is Stop.NO and child.number > self._wanted:
                 child.number = self._free_number()
                 if child.state is not ChildState.STARTING:
-                    self._were_ready[child.number] = child.generation
+                    self._note_ready(child)
         going = [child for child in self.children if child.worn or child.stop is not Stop.NO]
         replaced = {child.number for child in going}
         for child in self._standing_by():
@@ -307,7 +312,7 @@ class Pool:
         """Note that a child became ready: the next start is not a retry."""
         self._failed_starts.pop(child.number, None)
         self.start_trouble = None
-        self._were_ready[child.number] = child.generation
+        self._note_ready(child)
         for old in self._staying():
             if child.is_standby and old.number == child.number and old.worn:
                 old.order(Stop.RENEW)
