@@ -126,7 +126,7 @@ class Pool:
         return None
 
     def _note_ready(self, child: Child) -> None:
-        """Note that this place has had a ready worker; one that is late may be of older settings."""
+        """Note that this place had a ready worker; one that is late may be of older settings."""
         before = self._were_ready.get(child.number, -1)
         self._were_ready[child.number] = max(before, child.generation)
 
