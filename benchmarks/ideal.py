@@ -34,7 +34,7 @@ print(times / (time.monotonic() - begun))
 
 def jobs_of(milliseconds: int, seconds: float) -> int:
     """Give how many jobs keep two workers busy for so long."""
-    return max(4 * _WARM_UP, round(_WORKERS * seconds * 1000 / milliseconds))
+    return max(2 * _WARM_UP, round(_WORKERS * seconds * 1000 / milliseconds))
 
 
 def by_service(milliseconds: int, seconds: float) -> float:

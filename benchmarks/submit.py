@@ -227,7 +227,12 @@ def main() -> None:
     report.at_least(3, "submit one by one / bare insert", share, 70, " %")
     share = 100 * rates[MANY] / rates[BARE_MANY]
     report.at_least(3, "submit_many / bare insert", share, 60, " %")
-    what = f"submit_chunks of {found.chunked:,}: peak memory {late:.0f} MiB, to a tenth's"
+    report.table(
+        f"Peak memory of a process that submits {found.chunked:,} jobs in chunks, MiB",
+        ("after a tenth", "after all"),
+        [[shown(early), shown(late)]],
+    )
+    what = f"submit_chunks of {found.chunked:,}: peak memory, of that after a tenth"
     report.at_most(3, what, late / early, FLAT, " times")
     report.end()
 

@@ -63,6 +63,7 @@ class Report:
         self._quick: bool = found.quick
         self._json: Path | None = found.json
         self._sizes = {name: getattr(found, name) for name in found.sizes}
+        self._smaller = [n for n, size in found.sizes.items() if self._sizes[n] < size.full]
         self._tables: list[dict[str, object]] = []
         self._plots: list[dict[str, object]] = []
         self._bars: list[dict[str, object]] = []
@@ -109,6 +110,7 @@ class Report:
         if self._json is not None:
             found = {
                 "sizes": self._sizes,
+                "smaller": self._smaller,
                 "tables": self._tables,
                 "plots": self._plots,
                 "bars": self._bars,

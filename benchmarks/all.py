@@ -1,0 +1,145 @@
+"""All benchmarks of how fast it is, one after the other: a table of what holds, a plot, a page.
+
+    python benchmarks/all.py --peers
+
+With peers and in earnest it takes about twenty minutes of a machine that does nothing else. What it
+finds becomes docs/reference/benchmarks.md, with a description of the machine. With --results FOLDER
+the figures of each benchmark are kept there, and one whose figures are there is not run again: an
+interrupted run goes on. Exits 1 when a bar does not hold or a benchmark fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from common import peers
+from common.machine import described
+from common.report import BAR_HEADER, bar_row, options, parsed, plotted, print_table, tell
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "reference" / "benchmarks.md"
+BENCHMARKS = ("drain", "submit", "fairness", "pickup", "idle", "growth", "ideal", "starts")
+WITH_PEERS = ("drain", "growth")
+PROMISES = {
+    1: "drain",
+    2: "durable drain",
+    3: "submit",
+    4: "fairness",
+    5: "pickup and rest",
+    6: "growth",
+    7: "ideal",
+    8: "starts",
+}
+_INTRODUCTION = """\
+# Benchmarks
+
+What the last run of `python benchmarks/all.py --peers` found, which wrote this page. Absolute
+figures move from machine to machine; compare ratios. Each benchmark is described in
+[benchmarks/README.md](../../benchmarks/README.md).
+"""
+_SMALLER = "Some sizes were smaller than they are in a full run: {}.\n"
+
+
+def main() -> None:
+    """Run them all, and sum up."""
+    parser = options(__doc__)
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="keep the figures there")
+    parser.add_argument("--page", type=Path, metavar="FILE", help=f"the page ({PAGE.name})")
+    peers.add_options(parser)
+    found = parsed(parser)
+    with tempfile.TemporaryDirectory() as name:
+        results = found.results or Path(name, "results")
+        results.mkdir(exist_ok=True)
+        others = peers.chosen(found, Path(name))
+        for benchmark in BENCHMARKS:
+            if not (results / f"{benchmark}.json").exists():
+                run(benchmark, results, others, quick=found.quick)
+        all_found = {
+            benchmark: json.loads(path.read_text())
+            for benchmark in BENCHMARKS
+            if (path := results / f"{benchmark}.json").exists()
+        }
+        page = found.page or (None if found.quick else PAGE)
+        if page is not None:
+            page.write_text(page_of(all_found, described(Path(name), others)))
+    failed = [benchmark for benchmark in BENCHMARKS if benchmark not in all_found]
+    holds = sum_up(all_found)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+    sys.exit(0 if found.quick or holds else 1)
+
+
+def run(benchmark: str, results: Path, others: peers.Peers | None, *, quick: bool) -> None:
+    """Run one; its figures are in the folder afterwards, unless it failed."""
+    command = [sys.executable, str(HERE / f"{benchmark}.py")]
+    command += ["--json", str(results / f"{benchmark}.json"), *(["--quick"] if quick else [])]
+    if others is not None and benchmark in WITH_PEERS:
+        command += ["--peers-python", str(others.python)]
+    tell(f"== {benchmark}")
+    subprocess.run(command, check=False)  # exits 1 also where a bar does not hold
+
+
+def sum_up(all_found: dict[str, Any]) -> bool:
+    """Print the table of all that was promised, and the plot; True when all of it holds."""
+    bars = judged(all_found)
+    print("\nAll that was promised")
+    rows = [[f"{bar['line']} {PROMISES[bar['line']]}", *bar_row(bar)] for bar in bars]
+    print_table(("promise", *BAR_HEADER), rows)
+    for plot in all_found.get("drain", {"plots": []})["plots"]:
+        print(f"\n{plot['title']}\n" + "\n".join(plotted(plot["figures"])))
+    return all(bar["holds"] for bar in bars)
+
+
+def judged(all_found: dict[str, Any]) -> list[dict[str, Any]]:
+    """List all bars by promise."""
+    bars = [bar for found in all_found.values() for bar in found["bars"]]
+    return sorted(bars, key=lambda bar: int(bar["line"]))
+
+
+# The page
+
+
+def page_of(all_found: dict[str, Any], machine: dict[str, str]) -> str:
+    """Write the page."""
+    smaller = [
+        f"`{size}` of {benchmark}.py"
+        for benchmark, found in all_found.items()
+        for size in found["smaller"]
+    ]
+    parts = [
+        _INTRODUCTION,
+        *([_SMALLER.format(", ".join(smaller))] if smaller else []),
+        "## The machine\n",
+        markdown(("", ""), [list(each) for each in machine.items()]),
+        "## What was promised\n",
+        markdown(
+            ("promise", *BAR_HEADER),
+            [[PROMISES[bar["line"]], *bar_row(bar)] for bar in judged(all_found)],
+        ),
+    ]
+    for benchmark, found in all_found.items():
+        documentation = ast.get_docstring(ast.parse((HERE / f"{benchmark}.py").read_text())) or ""
+        sizes = ", ".join(f"{name} {size:,}" for name, size in found["sizes"].items())
+        parts += [f"## {benchmark}.py\n", documentation.partition("\n")[0] + f" ({sizes})\n"]
+        for table in found["tables"]:
+            parts += [f"{table['title']}:\n", markdown(table["header"], table["rows"])]
+        for plot in found["plots"]:
+            lines = "".join(f"    {line}\n" for line in plotted(plot["figures"]))
+            parts += [f"{plot['title']}:\n", lines]
+    return "\n".join(parts)
+
+
+def markdown(header: list[str] | tuple[str, ...], rows: list[list[str]]) -> str:
+    """Write a table: its first column to the left, all others to the right."""
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
