@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import chdir
 from typing import TYPE_CHECKING
 
@@ -297,3 +298,17 @@ def test_reload_while_stopping(folder: Path, oracle: Oracle) -> None:
         assert code == 1
         assert "the service is stopping" in errors
         oracle.let_go("x")
+
+
+def test_late_worker_of_older_settings(folder: Path) -> None:
+    """One that becomes ready after its successor keeps no later order from being answered."""
+    slow = folder / "slow-python"
+    slow.write_text(f'#!/bin/sh\nsleep 2\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    before = f'[workers]\ncount = 1\npython = "{slow}"\n'
+    with Service(folder, configuration=before) as service:
+        service.wait_for("service_started")
+        service.configure("[workers]\ncount = 1\n")
+        assert service.told("reload")[0] == 0
+        service.wait_ready(2)
+        assert service.told("reload")[0] == 0
