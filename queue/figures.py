@@ -1,7 +1,7 @@
 """What a store has done, for monitoring: counters and histograms of each queue, in table `metric`.
 
 They are gathered in memory, for a statement for each job would slow the claim, and written inside a
-transaction that is made anyway: at the earliest 10 ms after the last time, or 5 ms where nothing
+transaction that is made anyway: at the earliest 50 ms after the last time, or 5 ms where nothing
 else is to be done; the rest when the store is closed. What a process that was killed had not yet
 written is missing for good.
 """
