@@ -1,8 +1,8 @@
 """What state a job can be in, and each way from one to the next.
 
-Public statuses are six (`JobStatus`); inside, *pending* knows why it waits, and *claimed* (taken,
-not begun) is apart from *running*. `TRANSITIONS` is the whole life of a job: no statement of the
-store moves a job in a way that is not listed here, and a test holds the store against it.
+Public statuses are six (`JobStatus`); inside, *pending* knows why it waits. `TRANSITIONS` is the
+whole life of a job: no statement of the store moves a job in a way that is not listed here, and a
+test holds the store against it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class State(StrEnum):
     BLOCKED = "blocked"  # the end of its last parent moves it
     PAUSED = "paused"  # room: nothing makes it yet
     LIMITED = "limited"  # room: nothing makes it yet
-    CLAIMED = "claimed"  # taken in a batch, not begun: its worker begins or releases it
+    CLAIMED = "claimed"  # room: nothing makes it yet; what a batch holds is running
     RUNNING = "running"  # its worker, or who finds that worker dead, settles it
     COMPLETED = "completed"  # final
     FAILED = "failed"  # final, but for a requeue

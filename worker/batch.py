@@ -113,8 +113,9 @@ class Batch:
         while True:
             self._is_held.wait()
             time.sleep(_LOOK)
-            # Whatever is in the way of storing, the worker will meet it as well, and tells.
-            with self._lock, suppress(StoreError):
+            # Whatever is in the way of storing, the worker will meet it as well, and tells. A job
+            # may have taken all descriptors: OSError.
+            with self._lock, suppress(StoreError, OSError):
                 since = time.monotonic_ns() - _HELD_AT_MOST
                 is_long = bool(self._unbegun) and self._begun_at <= since
                 if is_long or (self._ended and self._oldest_end <= since):

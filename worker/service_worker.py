@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 POLLING_INTERVAL = 5.0  # seconds; the net under the doorbell
 _LAST_JOBS = 20  # the last twentieth of its jobs is the time to start another
 TICK = 0.5  # seconds: a supervisor looks at the slots at least so often
-_ARMED_AT_MOST = 60_000_000_000  # nanoseconds: longer than a settle waits for the lock
 _BACKSTOP = 1.0  # seconds that the kernel's timer leaves the supervisor to act first
 _NANOSECONDS = 1_000_000_000
 _LONGEST_STACKS = 1 << 16
@@ -108,7 +107,6 @@ class ServiceWorker:
         self._interruptible = 0  # the execution that a SIGTERM may interrupt
         self._interrupted = Reason.NONE
         self._deadline = 0
-        self._armed_until = 0  # when the kill timer goes off, if it is on
         self._watched: set[str] = set()
         self._meter = Meter()
         self._jobs = 0  # that it has begun
@@ -210,7 +208,6 @@ class ServiceWorker:
 
     def _leave(self, ended: list[Outcome]) -> ExitCode:
         """Settle, say goodbye, and pass on a ring that was perhaps taken and not answered."""
-        self._disarm()
         self._settle(ended, claim=0)
         with suppress(StoreBusyError, StoreUnusableError):  # the supervisor will
             self._store.retire(self._worker, outcomes.stopped)
@@ -278,7 +275,6 @@ class ServiceWorker:
         """Tell that the database cannot be used, once, and wait before the next try."""
         if isinstance(error, StoreDamagedError):
             raise error
-        self._disarm()
         self._tell_trouble(str(error))
         time.sleep(_STORE_PAUSE)
 
@@ -303,7 +299,6 @@ class ServiceWorker:
 
     def _wait(self) -> None:
         """Wait for work, unless some has come in the meantime."""
-        self._disarm()
         self._slot.write(Status())
         self._reporter.flush()
         glance = self._glance()
@@ -343,7 +338,7 @@ class ServiceWorker:
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
         roll_back_interrupted()
-        self._disarm(within=_ARMED_AT_MOST)
+        self._kill_timer.stop()
         self._end_children(claim)
         cpu_time, peak = self._meter.stop()
         peak = max(peak, self._slot.peak_memory_of(claim.execution))
@@ -368,16 +363,6 @@ class ServiceWorker:
         self._reporter.ended(claim, outcome, lasted / _NANOSECONDS, started_told=told)
         return outcome
 
-    def _disarm(self, within: int = sys.maxsize) -> None:
-        """Stop the timer that would end this process, if it went off within so many nanoseconds.
-
-        For the next job sets it anew, and to set it is half of what it costs. Whatever may take
-        long must stop it.
-        """
-        if self._armed_until and self._armed_until - time.monotonic_ns() < within:
-            self._armed_until = 0
-            self._kill_timer.stop()
-
     def _is_on_disk(self, claim: Claim) -> bool:
         """See to it that no power loss forgets a claim; False when that cannot be done now."""
         try:
@@ -391,14 +376,12 @@ class ServiceWorker:
         """Say until when this job may run, and set the timer that does not need anybody."""
         now = time.monotonic_ns()
         self._deadline = 0
-        if claim.timeout is None:
-            self._disarm()
-        else:
+        if claim.timeout is not None:
             timeout = claim.timeout * 1000
             self._deadline = now + timeout
-            left = timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
-            self._kill_timer.start(left)
-            self._armed_until = now + left
+            self._kill_timer.start(
+                timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
+            )
         max_memory = self._memory_limit(claim)
         self._slot.begin(
             Status(

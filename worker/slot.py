@@ -31,7 +31,7 @@ _SERIAL_AT_END = _STATUS_AT + _STATUS.size
 _NAME_BYTES = 256
 _BEGUN = struct.Struct("=q")  # an execution
 _BEGUN_AT = 1024
-BEGUN_KEPT = 256  # the last ones
+BEGUN_KEPT = 256  # the last ones; more than a batch may hold
 
 
 class Phase(IntEnum):

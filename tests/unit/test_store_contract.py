@@ -90,6 +90,16 @@ class Bench:
         """Submit a job that waits for these; its id."""
         return self.submit_many(1, *parents, **options)[0]
 
+    def submit_mixed(self, count: int) -> list[str]:
+        """Submit jobs of mixed priorities to three queues; gives them as they are to be claimed."""
+        dice = random.Random(count)
+        submitted = []
+        for age in range(count):
+            priority = dice.randint(-2, 2)
+            uuid = self.submit(priority=priority, queue=dice.choice("abc"))
+            submitted.append((-priority, age, uuid))
+        return [uuid for _, _, uuid in sorted(submitted)]
+
     def submit_many(self, count: int, *parents: str, **options: Any) -> list[str]:  # noqa: ANN401
         """Submit so many jobs at once; their ids."""
         name = options.pop("name", "job")
@@ -282,27 +292,17 @@ class TestOrder:
 
     def test_priority_then_age(self, bench: Bench) -> None:
         """Over several queues, the higher priority is claimed first, then the older."""
-        dice = random.Random(7)
-        submitted = []
-        for age in range(120):
-            priority = dice.randint(-2, 2)
-            uuid = bench.submit(priority=priority, queue=dice.choice("abc"))
-            submitted.append((-priority, age, uuid))
-        assert bench.claim_order() == [uuid for _, _, uuid in sorted(submitted)]
+        in_order = bench.submit_mixed(120)
+        assert bench.claim_order() == in_order
 
     def test_batch_keeps_the_order(self, bench: Bench) -> None:
         """A claim of several gives them in the order in which single ones would come."""
-        dice = random.Random(8)
-        submitted = []
-        for age in range(60):
-            priority = dice.randint(-2, 2)
-            uuid = bench.submit(priority=priority, queue=dice.choice("abc"))
-            submitted.append((-priority, age, uuid))
+        in_order = bench.submit_mixed(60)
         claimed: list[str] = []
         while claims := bench.store.settle(bench.worker, (), claim=7).claims:
             assert len(claims) == min(7, 60 - len(claimed))
             claimed += [claim.uuid for claim in claims]
-        assert claimed == [uuid for _, _, uuid in sorted(submitted)]
+        assert claimed == in_order
 
     def test_once_only_is_claimed_alone(self, bench: Bench) -> None:
         """A job that may be begun only once is in no batch with others."""
