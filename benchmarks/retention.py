@@ -1,10 +1,10 @@
-"""Whether old jobs can be deleted beside work: pickup latency with and without a pass of retention.
+"""Whether old jobs can be deleted beside work: how soon jobs begin, with a pass of it and without.
 
     python benchmarks/retention.py
 
 Fills a database with finished jobs, of which the first --delete are old; starts a service with idle
-workers; measures from the return of `submit` to the first line of the function, undisturbed and
-then while the service deletes the old ones. Prints medians and p99 of both, how long the deletion
+workers; measures from the call of `submit` to the first line of the function, undisturbed and then
+while the service deletes the old ones. Prints medians and p99 of both, how long the deletion
 took, and its longest step: the write lock was held for less than that at once.
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
         __doc__,
         jobs=Size(1_000_000, 5_000, "finished jobs"),
         delete=Size(100_000, 2_000, "of them to be deleted"),
-        pickups=Size(600, 20, "pickups before, and after"),
+        pickups=Size(600, 20, "jobs before, and after"),
     )
     found = parsed(parser)
     report = Report(found)
@@ -83,24 +83,26 @@ def measure(report: Report, path: Path, times: int) -> None:
     """Tell what a service shows before, during and after a pass of retention."""
     lines = FirstLines(path)
 
-    def pickup() -> float:
+    def latency() -> float:
         time.sleep(_PAUSE)
-        return lines.pickup()
+        return lines.latency()
 
     configure(path.parent, '"never"')
     with service(path, path.with_name("gigqd.toml").read_text()):
         for _ in range(_WARM_UP):
-            pickup()
+            latency()
         time.sleep(_SETTLED)
-        calm = [pickup() for _ in range(times)]
+        calm = [latency() for _ in range(times)]
         configure(path.parent, str(_AGE))
         busy = []
         while (done := deleted(path.with_name("log"))) is None:
-            busy.append(pickup())
-        again = [pickup() for _ in range(times)]
+            busy.append(latency())
+        again = [latency() for _ in range(times)]
     lines.close()
     rows = [row("undisturbed", calm), row("while deleting", busy), row("undisturbed again", again)]
-    report.table("Pickup, milliseconds", ("", "median", "p99", "most", "times"), rows)
+    report.table(
+        "From submit to the first line, milliseconds", ("", "median", "p99", "most", "times"), rows
+    )
     ratio = statistics.median(busy) / statistics.median(calm)
     print(f"ratio of medians {ratio:.2f}, of p99 {percentile(busy, 99) / percentile(calm, 99):.2f}")
     freed = int(str(done["freed"])) / 1e6
