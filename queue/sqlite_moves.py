@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gigq.queue.connection import Connection
     from gigq.queue.figures import Figures
+    from gigq.queue.outlook import Outlook
 
 CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the write lock
 _DUE_AT_ONCE = 200
@@ -29,16 +30,16 @@ class Moves:
     Its counters and figures are written last, and forgotten when it is undone.
     """
 
-    def __init__(self, connection: Connection, figures: Figures) -> None:
+    def __init__(self, connection: Connection, figures: Figures, outlook: Outlook) -> None:
         """Prepare it; what is done is added to `figures`."""
         self.figures = figures
+        self._outlook = outlook
         self._connection = connection
         self._now = 0  # microseconds UTC
         self._tally: dict[tuple[int, str], int] = {}
         self._completed: list[tuple[object, ...]] = []  # executions: values of COMPLETE_EXECUTION
         self._budget = CHILDREN_AT_ONCE
         self._awakened = False  # a job became ready or scheduled, or children are left to tell
-        self._may_be_wished = True  # somebody may want an execution to end
 
     def __enter__(self) -> Self:
         """Take the write lock. Raises StoreBusyError when it is not had in time."""
@@ -65,6 +66,7 @@ class Moves:
 
     def _undo(self) -> None:
         del self.figures.happened[self._happened :]
+        self._outlook.forget()
         self._connection.roll_back()
 
     # Counters
@@ -78,6 +80,7 @@ class Moves:
             tally[queue, target] = tally.get((queue, target), 0) + 1
             if target in (State.READY, State.SCHEDULED):
                 self._awakened = True
+                self._outlook.forget()
 
     def _write_together(self) -> None:
         """Write what is written last, in as few statements as can be."""
@@ -95,29 +98,41 @@ class Moves:
         self, worker: int, outcomes: Sequence[Outcome], claim: int, output: Output | None = None
     ) -> Settled:
         """End, ready, claim: the order matters, so that a chain's next link is claimed at once."""
-        occasion = self._connection.row(sql.OCCASION)
-        self._may_be_wished, is_telling, next_due, only_queue = occasion
         dropped = [outcome for outcome in outcomes if not self.end(outcome)]
         claims: list[Claim] = []
         if claim:
-            if next_due is not None and next_due <= self._now:
-                self._promote()
-            if is_telling or self._awakened:
-                self._go_on_telling()
-            claims = self._pick(claim, only_queue)
+            claims = self._find(claim)
             if claims:
-                self._take(claims, worker, output)
+                # Whoever held something until now lives, for its claims end with its life.
+                self._take(claims, worker, output, lives=len(dropped) < len(outcomes))
             else:
                 self.figures.every = IDLE_EVERY
         return Settled(claims, dropped, self._awakened)
+
+    def _find(self, most: int) -> list[Claim]:
+        """Make ready what can be, and choose the next jobs."""
+        outlook = self._outlook
+        has_looked = outlook.look(self._connection, self._now)
+        while True:
+            if outlook.next_due is not None and outlook.next_due <= self._now:
+                self._promote()
+            if outlook.is_telling or self._awakened:
+                self._go_on_telling()
+            claims = self._pick(most)
+            if claims or has_looked:
+                return claims
+            outlook.forget()
+            has_looked = outlook.look(self._connection, self._now)
 
     def _promote(self) -> None:
         """Make ready what is due."""
         for (queue,) in self._connection.rows(sql.PROMOTE, (self._now, _DUE_AT_ONCE)):
             self.moved(queue, State.SCHEDULED, State.READY)
+        self._outlook.forget()
 
-    def _pick(self, most: int, only_queue: int | None) -> list[Claim]:
+    def _pick(self, most: int) -> list[Claim]:
         """Choose the next ready jobs. One that may be begun only once is taken alone."""
+        only_queue = self._outlook.only_queue
         if only_queue is not None:
             rows = self._connection.rows(sql.PICK_SEVERAL, (only_queue, most))
         elif most == 1:
@@ -134,8 +149,13 @@ class Moves:
         alone = next((n for n, each in enumerate(picked) if each.max_attempts == 1), most)
         return picked[: max(alone, 1)]
 
-    def _take(self, claims: list[Claim], worker: int, output: Output | None) -> None:
+    def _take(
+        self, claims: list[Claim], worker: int, output: Output | None, *, lives: bool
+    ) -> None:
         """Charge an attempt of each of these ready jobs and begin its execution."""
+        if not lives and self._connection.row(sql.WORKER_LIVES, (worker,)) is None:
+            message = f"worker {worker} has ended and cannot claim; register again"
+            raise StoreError(message)
         now, executions = self._now, []
         for claim in claims:
             log, start, _ = output or (None, None, None)
@@ -143,9 +163,7 @@ class Moves:
             executions.append((claim.execution, claim.job, claim.attempt, worker, now, log, start))
             self.moved(claim.queue_id, State.READY, State.RUNNING)
             self.figures.happened.append((WAIT, claim.queue_id, now - claim.ready_since))
-        if self._connection.run_many(sql.ADD_EXECUTION, executions) < len(claims):
-            message = f"worker {worker} has ended and cannot claim; register again"
-            raise StoreError(message)
+        self._connection.run_many(sql.ADD_EXECUTION, executions)
         held = [(claim.execution, now, claim.job) for claim in claims]
         self._connection.run_many(sql.HOLD_JOB, held)
 
@@ -153,6 +171,11 @@ class Moves:
 
     def end(self, outcome: Outcome) -> bool:
         """Record how an execution ended and move its job on; False when the claim was lost."""
+        if outcome.verdict is Verdict.COMPLETED and self._connection.run(
+            sql.COMPLETE_JOB, (self._now, outcome.job, outcome.execution)
+        ):
+            self._record(outcome, State.COMPLETED)
+            return True
         outcome = self._as_wished(outcome)
         target, due_at, refund, outcome = self._judge(outcome)
         ended = self._connection.run(
@@ -161,21 +184,30 @@ class Moves:
         )
         if not ended:
             return False
-        started_at = outcome.started_at
-        if started_at is None:
-            (started_at,) = self._connection.row(sql.STARTED_AT, (outcome.execution,))
-        self._end_execution(outcome, started_at)
-        self.moved(outcome.queue_id, State.RUNNING, target)
-        lasted = (outcome.ended_at or self._now) - started_at
-        self.figures.happened.append(
-            (ATTEMPTS, outcome.queue_id, outcome.verdict, lasted, outcome.peak_memory)
-        )
+        self._record(outcome, target)
         if target in FINAL:
             self.tell_children(outcome.job, target)
         return True
 
-    def _end_execution(self, outcome: Outcome, started_at: int) -> None:
+    def _record(self, outcome: Outcome, target: State) -> None:
+        """Say in the history how it ended, and count it."""
+        started_at = outcome.started_at
+        if started_at is None:
+            (started_at,) = self._connection.row(sql.STARTED_AT, (outcome.execution,))
         ended_at = outcome.ended_at or self._now
+        self._end_execution(outcome, started_at, ended_at)
+        self.moved(outcome.queue_id, State.RUNNING, target)
+        self.figures.happened.append(
+            (
+                ATTEMPTS,
+                outcome.queue_id,
+                outcome.verdict,
+                ended_at - started_at,
+                outcome.peak_memory,
+            )
+        )
+
+    def _end_execution(self, outcome: Outcome, started_at: int, ended_at: int) -> None:
         if outcome.verdict is Verdict.COMPLETED and outcome.output is None:
             self._completed.append(
                 (
@@ -209,7 +241,7 @@ class Moves:
     def _as_wished(self, outcome: Outcome) -> Outcome:
         """Let an execution that somebody asked to end be cancelled, however it ended."""
         execution = outcome.execution
-        if not self._may_be_wished or self._connection.row(sql.IS_TO_END, (execution,)) is None:
+        if self._connection.row(sql.IS_TO_END, (execution,)) is None:
             return outcome
         self._connection.run(sql.NO_LONGER_TO_END, (execution,))
         return outcome._replace(
@@ -249,7 +281,11 @@ class Moves:
 
     def _go_on_telling(self) -> None:
         """Tell children that earlier transactions left."""
-        while self._budget > 0 and (left := self._connection.row(sql.FANOUT)):
+        while self._budget > 0:
+            left = self._connection.row(sql.FANOUT)
+            if left is None:
+                self._outlook.is_telling = False
+                return
             parent, after, last, state = left
             self._connection.run(sql.DROP_FANOUT, (parent,))
             self._tell(parent, state, after, last)
@@ -277,7 +313,7 @@ class Moves:
         if last is None:
             (last,) = self._connection.row(sql.LAST_CHILD, (parent,))
         self._connection.run(sql.ADD_FANOUT, (parent, after, last))
-        self._awakened = True
+        self._awakened = self._outlook.is_telling = True
 
     def _tell_child(self, parent: int, state: str, child: tuple[Any, ...]) -> bool:
         """Move one child on; True when that cancelled it."""

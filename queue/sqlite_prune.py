@@ -156,7 +156,7 @@ class Prune:
         return list(free.values())
 
     def _delete_now(self, jobs: Sequence[int]) -> Pruned:
-        with self._transaction() as moves:
+        with self._connection.with_references(), self._transaction() as moves:
             began = time.perf_counter()
             free = self._free(jobs)
             outputs = self._drop(free) if free else ()

@@ -25,6 +25,7 @@ from gigq.queue.errors import (
 from gigq.queue.figures import AT_ONCE, RECLAIMED, Figures
 from gigq.queue.identity import Identity
 from gigq.queue.migrations import is_ours, set_up
+from gigq.queue.outlook import Outlook
 from gigq.queue.records import (
     Ancestor,
     ExecutionRow,
@@ -87,6 +88,7 @@ class SqliteStore(Store):
         self._synchronous: Synchronous = "FULL" if durable else "NORMAL"
         self._queues: dict[str, int] = {}
         self._figures = Figures()
+        self._outlook = Outlook()
         if not create and not exists(self.path):
             message = f"there is no database {self.path}; submit a job to it first"
             raise EmptyDatabaseError(message)
@@ -109,7 +111,7 @@ class SqliteStore(Store):
             raise
 
     def _moves(self) -> Moves:
-        return Moves(self._connection, self._figures)
+        return Moves(self._connection, self._figures, self._outlook)
 
     # What clients do
 
@@ -137,6 +139,7 @@ class SqliteStore(Store):
                 moves.cancel(job, state, queue)
             elif state in HELD and running:
                 self._connection.run(sql.ASK_TO_END, (execution, clock.now()))
+                self._connection.run(sql.MARK_TO_END, (job,))
             else:
                 return False
         return True

@@ -45,19 +45,20 @@ PICK = f"""{_CLAIM}
 OPEN_QUEUES = "SELECT id FROM queue WHERE paused = 0"
 PICK_SEVERAL = f"""{_CLAIM}
   FROM job j INDEXED BY job_live CROSS JOIN job_spec s ON s.job_id = j.id
- WHERE j.live = 1 AND j.queue_id = ? ORDER BY j.priority DESC, j.id LIMIT ?"""
+ WHERE j.live = 1 AND j.queue_id = ?1 AND (SELECT paused FROM queue WHERE id = ?1) = 0
+ ORDER BY j.priority DESC, j.id LIMIT ?2"""  # noqa: S608
+WORKER_LIVES = "SELECT 1 FROM worker WHERE id = ? AND ended_at IS NULL"
 ADD_EXECUTION = """
 INSERT INTO execution (id, job_id, attempt, worker_id, started_at, output_log, output_start)
-SELECT ?1, ?2, ?3, id, ?5, ?6, ?7 FROM worker WHERE id = ?4 AND ended_at IS NULL"""
+VALUES (?, ?, ?, ?, ?, ?, ?)"""
 HOLD_JOB = """
 UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
                due_at = NULL, cause = NULL, updated_at = ?
  WHERE id = ? AND state = 'ready'"""
 # Another value for certain: an update that changes nothing writes no page, and waits for no disk.
 BEGIN_EXECUTION = "UPDATE execution SET started_at = max(started_at + 1, ?) WHERE id = ?"
-# What most settles find empty, in one look.
-OCCASION = """
-SELECT EXISTS (SELECT 1 FROM cancellation), EXISTS (SELECT 1 FROM fanout),
+OUTLOOK = """
+SELECT EXISTS (SELECT 1 FROM fanout),
        (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled'),
        (SELECT CASE count(*) WHEN 1 THEN max(id) END FROM queue WHERE paused = 0)"""
 PROMOTE = """
@@ -80,6 +81,12 @@ SELECT p.uuid, CASE WHEN p.state = 'completed' THEN x.result END
 END_JOB = """
 UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, updated_at = ?
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
+# The same of what most jobs are: completed, asked for by nobody (see MARK_TO_END), and without
+# children. Where that changes no row, the statements for all others say why.
+COMPLETE_JOB = """
+UPDATE job SET state = 'completed', updated_at = ?1
+ WHERE id = ?2 AND execution_id = ?3 AND state IN ('running', 'claimed') AND cause IS NULL
+   AND NOT EXISTS (SELECT 1 FROM edge WHERE parent_id = ?2)"""
 END_EXECUTION = """
 UPDATE execution
    SET verdict = ?1, started_at = ?2, ended_at = ?3, cause = ?4, result = ?5, error = ?6,
@@ -247,6 +254,7 @@ SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.
 ASK_TO_END = """
 INSERT INTO cancellation (execution_id, requested_at) VALUES (?, ?)
 ON CONFLICT (execution_id) DO NOTHING"""
+MARK_TO_END = "UPDATE job SET cause = 'cancel_requested' WHERE id = ?"
 IS_TO_END = "SELECT 1 FROM cancellation WHERE execution_id = ?"
 TO_END = "SELECT execution_id FROM cancellation"
 NO_LONGER_TO_END = "DELETE FROM cancellation WHERE execution_id = ?"

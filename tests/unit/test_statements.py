@@ -111,11 +111,19 @@ class TestPlans:
             (
                 "PICK_SEVERAL",
                 [
+                    r"SEARCH queue USING INTEGER PRIMARY KEY",
                     r"SEARCH j USING INDEX job_live \(live=\? AND queue_id=\?\)",
                     r"SEARCH s USING INTEGER PRIMARY KEY",
                 ],
             ),
             ("HOLD_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
+            (
+                "COMPLETE_JOB",
+                [
+                    r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)",
+                    r"SEARCH edge USING PRIMARY KEY \(parent_id=\?\)",
+                ],
+            ),
             ("END_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("END_EXECUTION", [r"SEARCH execution USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("ATTEMPTS", [r"SEARCH j USING INTEGER PRIMARY KEY", r"SEARCH s USING INTEGER PRIM"]),
@@ -127,7 +135,7 @@ class TestPlans:
                 ],
             ),
             ("FANOUT", [r"SEARCH p USING INTEGER PRIMARY KEY"]),
-            ("OCCASION", [r"SEARCH job USING (COVERING )?INDEX job_scheduled"]),
+            ("OUTLOOK", [r"SEARCH job USING (COVERING )?INDEX job_scheduled"]),
             (
                 "PROMOTE",
                 [

@@ -161,8 +161,15 @@ def outcome(held: Claim | OpenExecution, verdict: Verdict, **fields: Any) -> Out
     return Outcome(held.execution, held.job, held.queue_id, verdict, **fields)
 
 
+def assert_whole(path: Path) -> None:
+    """See that each reference of a database of SQLite's leads somewhere."""
+    if path.exists():
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
 @pytest.fixture(params=STORES)
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Give what opens the test's database once more."""
     opened = STORES[request.param]
 
@@ -171,7 +178,8 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store
         request.addfinalizer(store.close)
         return store
 
-    return again
+    yield again
+    assert_whole(tmp_path / "gigq.db")
 
 
 @pytest.fixture
@@ -578,6 +586,31 @@ class TestTime:
         young = bench.submit()
         until(lambda: clock.now() > due)
         assert bench.claim_order() == [old.id, young]
+
+    def test_idle_worker_sees_all_at_once(self, bench: Bench, reopen: Callable[[], Store]) -> None:
+        """Who finds no job looks again, however lately it looked: another queue, what is due."""
+        other = Bench(reopen())
+        for _ in range(5):
+            assert bench.store.settle(bench.worker, (), claim=1).claims == []
+            elsewhere = other.submit(queue=f"queue of {clock.now()}")
+            assert bench.end(elsewhere).uuid == elsewhere
+            job = Job("scheduled", print)
+            due = clock.now() + 500
+            other.store.submit([job.to_record(due)._replace(due_at=due)])
+            until(lambda due=due: clock.now() > due)
+            bench.end(job.id)
+
+    def test_busy_worker_sees_it_soon(self, bench: Bench, reopen: Callable[[], Store]) -> None:
+        """Who always finds a job sees within moments what another process has scheduled."""
+        other = Bench(reopen())
+        other.submit_many(20)
+        bench.settle(bench.take())
+        urgent = Job("urgent", print, priority=1)
+        due = clock.now() + 500
+        other.store.submit([urgent.to_record(due)._replace(due_at=due)])
+        until(lambda: clock.now() > due + 10_000)
+        bench.end(urgent.id)
+        assert bench.count("ready") == 19
 
     def test_past_due_time_is_ready(self, bench: Bench) -> None:
         """A job whose time has passed when it is submitted is ready at once."""
@@ -1578,6 +1611,18 @@ class TestSqlite:
             store._connection._sqlite.set_trace_callback(statements.append)
             yield bench, statements
 
+    def test_pause_holds_at_once(self, path: Path) -> None:
+        """Of a queue that was paused no job is claimed any more, however lately it was looked."""
+        with closing(SqliteStore(path, durable=False)) as store:
+            bench = Bench(store)
+            bench.submit_many(3)
+            bench.settle(bench.take())
+            with closing(sqlite3.connect(path, isolation_level=None)) as database:
+                database.execute("UPDATE queue SET paused = 1")
+                assert store.settle(bench.worker, (), claim=1).claims == []
+                database.execute("UPDATE queue SET paused = 0")
+            bench.settle(bench.take())
+
     @staticmethod
     def synchronous(store: SqliteStore) -> int:
         """Give what the connection's commits wait for: 1 is NORMAL, 2 is FULL."""
@@ -1664,14 +1709,6 @@ class TestSqlite:
             assert freed == (pages - fewer) * 2048 > 5000 * 1000
             assert 0 < store._connection.row("PRAGMA freelist_count")[0] <= 512
             assert store._connection.row("PRAGMA integrity_check") == ("ok",)
-
-    def test_forgets_without_reading_all_executions(self, path: Path) -> None:
-        """To forget a worker does not switch the checks of references off for longer."""
-        with closing(SqliteStore(path, durable=False)) as store:
-            worker = store.register("w", own_identity())
-            store.retire(worker, lambda _: pytest.fail("it held nothing"))
-            assert list(store.forget_workers(clock.now() + 1, ())) == [1]
-            assert store._connection.row("PRAGMA foreign_keys") == (1,)
 
     def test_leftovers_of_a_clear(self, path: Path) -> None:
         """After everything was deleted no table of jobs holds a row."""
