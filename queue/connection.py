@@ -47,6 +47,7 @@ CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about two thousand pages
 _YIELDING = 0.0004  # seconds for which the lock is tried without a pause
 _RETRY_SHORTEST = 0.00005  # seconds of pause
 _RETRY_LONGEST = 0.0005
+_GATE_PATIENCE = 0.1  # seconds before a checkpoint is left to a later commit
 _ADVICE = {
     sqlite3.SQLITE_FULL: "make room on its disk; nothing that was stored is lost",
     sqlite3.SQLITE_READONLY: "give this user write permission to the file and its folder",
@@ -211,12 +212,9 @@ class Connection:
         _begun[threading.get_ident()] = self  # before it is taken: see roll_back_interrupted
         if self._sqlite.in_transaction:
             self._roll_back()
-        try:
-            self._sqlite.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            if not is_busy(error):
-                raise self._trouble(error) from error
-            self._begin_patiently()
+        if not self._begins(self._sqlite):
+            self.waits += 1
+            self._begin_patiently(self._sqlite, self._patience)
 
     def commit(self) -> None:
         """Commit; undo all of it when that fails. Raises StoreUnusableError then."""
@@ -252,21 +250,24 @@ class Connection:
             if self._gate is not None:
                 _end_gate(self._gate)
 
-    def _begin_patiently(self) -> None:
-        self.waits += 1
+    def _begins(self, connection: sqlite3.Connection) -> bool:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            if not is_busy(error):
+                raise self._trouble(error) from error
+            return False
+        return True
+
+    def _begin_patiently(self, connection: sqlite3.Connection, patience: float) -> None:
         begun = time.monotonic()
         while True:
             # Another one's transaction is mostly over sooner than this process would wake up.
             if time.monotonic() - begun < _YIELDING:
                 os.sched_yield()
             else:
-                self._pause(begun + self._patience)
-            try:
-                self._sqlite.execute("BEGIN IMMEDIATE")
-            except sqlite3.DatabaseError as error:
-                if not is_busy(error):
-                    raise self._trouble(error) from error
-            else:
+                self._pause(begun + patience)
+            if self._begins(connection):
                 return
 
     def _pause(self, give_up: float) -> None:
@@ -341,7 +342,7 @@ class Connection:
                 self._gate.execute("PRAGMA wal_autocheckpoint = 0")
             self._sync_log()
             try:
-                self._gate.execute("BEGIN IMMEDIATE")
+                self._begin_patiently(self._gate, _GATE_PATIENCE)
                 self._sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             finally:
                 _end_gate(self._gate)

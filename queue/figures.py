@@ -56,42 +56,59 @@ class Figures:
 
     def __init__(self) -> None:
         """Begin with nothing; the first transaction writes."""
-        # What the moves of transactions add; a roll-back takes it away again. Each begins with its
-        # name and queue: SUBMITTED and how many jobs; WAIT and how long the job was ready;
-        # ATTEMPTS, verdict, how long it lasted, and the most memory or None; RECLAIMED.
+        # What the transaction under way adds. Each begins with its name and queue: SUBMITTED and
+        # how many jobs; WAIT and how long the job was ready; ATTEMPTS, verdict, how long it
+        # lasted, and the most memory or None; RECLAIMED.
         self.happened: list[tuple[Any, ...]] = []
         self.every = BUSY_EVERY  # seconds since the last write after which this one writes
+        self._committed: _Sums = Counter()  # of transactions before
         self._waits = 0  # of the connection, that are written
         self._written_at = float("-inf")
 
+    def begin(self) -> None:
+        """Begin a transaction; forget one that was undone."""
+        self.every = BUSY_EVERY
+        self.happened.clear()
+
+    @property
+    def is_left(self) -> bool:
+        """Tell whether anything is not yet written."""
+        return bool(self._committed)
+
     def write_in_time(self, connection: Connection) -> bool:
         """Write all of it if it is time to, as part of the transaction; True where it was."""
-        if time.monotonic() - self._written_at < self.every or not self.happened:
+        if time.monotonic() - self._written_at < self.every:
             return False
-        sums = self._sums()
+        if not self.happened and not self._committed:
+            return False
+        sums = self._committed.copy()
+        _add(sums, self.happened)
         if connection.waits > self._waits:
             sums[NO_QUEUE, BUSY, ""] = connection.waits - self._waits
         connection.run_many(sql.ADD_TO_METRIC, ((*key, value) for key, value in sums.items()))
         return True
 
-    def written(self, connection: Connection) -> None:
-        """Forget what was written: it is committed."""
-        self.happened.clear()
-        self._waits = connection.waits
-        self._written_at = time.monotonic()
+    def end(self, connection: Connection, *, wrote: bool) -> None:
+        """Take note of a commit, after which nobody waits for this."""
+        happened, self.happened = self.happened, []
+        if wrote:
+            self._committed.clear()
+            self._waits = connection.waits
+            self._written_at = time.monotonic()
+        else:
+            _add(self._committed, happened)
 
-    def _sums(self) -> _Sums:
-        sums: _Sums = Counter()
-        for name, queue, *more in self.happened:
-            if name == WAIT:
-                _observe(sums, WAIT, queue, more[0] / MICROSECONDS)
-            elif name == ATTEMPTS:
-                _add_attempt(sums, queue, *more)
-            elif name == SUBMITTED:
-                sums[queue, SUBMITTED, ""] += more[0]
-            else:
-                sums[queue, name, ""] += 1
-        return sums
+
+def _add(sums: _Sums, happened: list[tuple[Any, ...]]) -> None:
+    for name, queue, *more in happened:
+        if name == WAIT:
+            _observe(sums, WAIT, queue, more[0] / MICROSECONDS)
+        elif name == ATTEMPTS:
+            _add_attempt(sums, queue, *more)
+        elif name == SUBMITTED:
+            sums[queue, SUBMITTED, ""] += more[0]
+        else:
+            sums[queue, name, ""] += 1
 
 
 def _add_attempt(

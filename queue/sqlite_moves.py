@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
-from gigq.queue.figures import ATTEMPTS, BUSY_EVERY, IDLE_EVERY, WAIT
+from gigq.queue.figures import ATTEMPTS, IDLE_EVERY, WAIT
 from gigq.queue.records import Claim, Outcome, Output, Settled
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
 
@@ -43,8 +43,7 @@ class Moves:
 
     def __enter__(self) -> Self:
         """Take the write lock. Raises StoreBusyError when it is not had in time."""
-        self.figures.every = BUSY_EVERY
-        self._happened = len(self.figures.happened)
+        self.figures.begin()
         self._connection.begin()
         self._now = clock.now()
         return self
@@ -61,11 +60,9 @@ class Moves:
         except BaseException:
             self._undo()
             raise
-        if wrote:
-            self.figures.written(self._connection)
+        self.figures.end(self._connection, wrote=wrote)
 
     def _undo(self) -> None:
-        del self.figures.happened[self._happened :]
         self._outlook.forget()
         self._connection.roll_back()
 

@@ -400,7 +400,7 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         """Let go of the database."""
-        if self._figures.happened:
+        if self._figures.is_left:
             with suppress(StoreError), self._moves() as moves:
                 moves.figures.every = AT_ONCE
         self._connection.close()
