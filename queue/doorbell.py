@@ -7,23 +7,72 @@ because a worker looks at the database before it waits, and again from time to t
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import finalize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _EVERYTHING = 65536  # a pipe's default capacity: one read empties it
+# For both directions: a listener must not see end-of-file when the last submitter leaves, nor a
+# submitter an error while nobody listens.
+_FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def ring(path: Path) -> None:
-    """Wake one waiting worker, if there is one. Never waits, never fails."""
-    # ENXIO: nobody listens; ENOENT: no worker ever did; EAGAIN: full of unread rings.
+class Bell:
+    """The ringing end. It stays open, for to open it costs ten times as much as to ring."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the FIFO; it is opened by the first ring."""
+        self._path = path
+        self._descriptor: int | None = None
+        self._file: tuple[int, int] | None = None
+        self._close: Callable[[], object] = _nothing
+
+    def ring(self) -> None:
+        """Wake one waiting worker, if there is one. Never waits, never fails."""
+        with suppress(OSError):  # EAGAIN: full of unread rings
+            if self._descriptor is None or _fifo(self._descriptor) != self._file:
+                self._open()
+            if self._descriptor is not None:
+                os.write(self._descriptor, b"!")
+
+    def _open(self) -> None:
+        self.close()
+        descriptor = os.open(self._path, _FLAGS)
+        self._file = _fifo(descriptor)
+        if self._file is None:
+            os.close(descriptor)
+            return
+        self._descriptor = descriptor
+        self._close = finalize(self, _close, descriptor, self._file)
+
+    def close(self) -> None:
+        """Let go of it; the next ring would open it again."""
+        self._descriptor = None
+        self._close()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _fifo(descriptor: int) -> tuple[int, int] | None:
+    """Tell one FIFO from another; None for one that was deleted, and for what is none."""
+    status = os.fstat(descriptor)
+    if not status.st_nlink or not stat.S_ISFIFO(status.st_mode):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _close(descriptor: int, file: tuple[int, int]) -> None:
+    # A program that became a daemon has closed all, and may have something else behind the number.
     with suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, b"!")
-        finally:
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) == file:
             os.close(descriptor)
 
 
@@ -32,8 +81,7 @@ class Doorbell:
 
     def __init__(self, path: Path) -> None:
         """Open the FIFO. Raises OSError when it cannot be opened."""
-        # Open for both: a listener must not see end-of-file when the last submitter leaves.
-        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._descriptor = os.open(path, _FLAGS)
 
     def fileno(self) -> int:
         """Give the descriptor to wait on."""

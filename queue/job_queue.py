@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gigq.queue import clock, values
-from gigq.queue.doorbell import ring
+from gigq.queue.doorbell import Bell
 from gigq.queue.errors import EmptyDatabaseError, GigqError, InvalidJobError, UnknownJobError
 from gigq.queue.handle import JobHandle
 from gigq.queue.job import Job
@@ -60,6 +60,7 @@ class JobQueue:
         self.db_path = str(_database(db_path))
         self._initialize = initialize
         self._store: SqliteStore | None = None
+        self._bell: Bell | None = None
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -75,13 +76,17 @@ class JobQueue:
         """Close it."""
         self.close()
 
-    @contextmanager
-    def _open(self) -> Iterator[SqliteStore]:
-        """Hold the store, creating the database if need be."""
-        with self._lock:
-            if self._store is None:
-                self._store = SqliteStore(self.db_path, create=self._initialize)
-            yield self._store
+    def _opened(self) -> SqliteStore:
+        """Give the store, creating the database if need be; with the lock in hand."""
+        if self._store is None:
+            self._store = SqliteStore(self.db_path, create=self._initialize)
+        return self._store
+
+    def _ring(self, store: SqliteStore) -> None:
+        """Wake a waiting worker; with the lock in hand."""
+        if self._bell is None:
+            self._bell = Bell(store.companions.doorbell)
+        self._bell.ring()
 
     @contextmanager
     def _look(self) -> Iterator[SqliteStore | None]:
@@ -144,9 +149,10 @@ class JobQueue:
         now = clock.now()
         directory = values.current_directory()
         records = [job.to_record(now, directory) for job in parents_first(jobs)]
-        with self._open() as store:
+        with self._lock:
+            store = self._opened()
             store.submit(records, workflow)
-        ring(store.companions.doorbell)
+            self._ring(store)
 
     # Changing
 
@@ -169,7 +175,7 @@ class JobQueue:
         with self._look() as store:
             if store is None or not store.requeue(_id(job_id)):
                 return False
-        ring(store.companions.doorbell)
+            self._ring(store)
         return True
 
     def clear_completed(self, before_timestamp: str | datetime | None = None) -> int:
@@ -250,6 +256,8 @@ class JobQueue:
             if self._store is not None:
                 self._store.close()
                 self._store = None
+            if self._bell is not None:
+                self._bell.close()
 
 
 def _check(jobs: Sequence[object]) -> None:

@@ -37,6 +37,6 @@ class Outlook:
         if self._seen_at is not None and self._seen_at <= now < self._seen_at + _BELIEVED:
             return False
         self._seen_at = now
-        found = connection.row(sql.OUTLOOK)
-        self.is_telling, self.next_due, self.only_queue = found
+        is_telling, self.next_due, self.only_queue = connection.row(sql.OUTLOOK)
+        self.is_telling = bool(is_telling)
         return True

@@ -108,7 +108,7 @@ class Settled(NamedTuple):
 
     claims: list[Claim]
     dropped: list[Outcome]  # these claims had been lost: what they say was not recorded
-    more: bool  # jobs were made ready or are still to be told: wake another worker
+    more: bool  # there is something for another worker: wake one
 
 
 class Pruned(NamedTuple):

@@ -13,6 +13,7 @@ LONGEST = 100_000_000  # characters of JSON
 # ensure_ascii keeps lone surrogates, which no UTF-8 column could hold, as escapes.
 _encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _encode = _encoder.encode
+_decode = json.JSONDecoder().decode
 
 
 def encode(value: object, what: str, *, secret: bool = False) -> str:
@@ -36,7 +37,7 @@ def encode(value: object, what: str, *, secret: bool = False) -> str:
 
 def decode(text: str | None) -> Any:  # noqa: ANN401 (JSON is any value)
     """Give the value of JSON text, None for none."""
-    return None if text is None else json.loads(text)
+    return None if text is None else _decode(text)
 
 
 def _complaint(value: object, what: str, error: Exception, *, secret: bool) -> str:

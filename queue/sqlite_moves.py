@@ -39,7 +39,8 @@ class Moves:
         self._tally: dict[tuple[int, str], int] = {}
         self._completed: list[tuple[object, ...]] = []  # executions: values of COMPLETE_EXECUTION
         self._budget = CHILDREN_AT_ONCE
-        self._awakened = False  # a job became ready or scheduled, or children are left to tell
+        self._readied = 0  # jobs
+        self._has_scheduled = False
 
     def __enter__(self) -> Self:
         """Take the write lock. Raises StoreBusyError when it is not had in time."""
@@ -75,8 +76,10 @@ class Moves:
             tally[queue, origin] = tally.get((queue, origin), 0) - 1
         if target is not None:
             tally[queue, target] = tally.get((queue, target), 0) + 1
-            if target in (State.READY, State.SCHEDULED):
-                self._awakened = True
+            if target == State.READY:
+                self._readied += 1
+            elif target == State.SCHEDULED:
+                self._has_scheduled = True
                 self._outlook.forget()
 
     def _write_together(self) -> None:
@@ -104,7 +107,9 @@ class Moves:
                 self._take(claims, worker, output, lives=len(dropped) < len(outcomes))
             else:
                 self.figures.every = IDLE_EVERY
-        return Settled(claims, dropped, self._awakened)
+        # For others: not the one job that became ready and is claimed here, as in a chain.
+        more = self._readied > len(claims) or self._has_scheduled or self._outlook.is_telling
+        return Settled(claims, dropped, more)
 
     def _find(self, most: int) -> list[Claim]:
         """Make ready what can be, and choose the next jobs."""
@@ -113,7 +118,7 @@ class Moves:
         while True:
             if outlook.next_due is not None and outlook.next_due <= self._now:
                 self._promote()
-            if outlook.is_telling or self._awakened:
+            if outlook.is_telling:
                 self._go_on_telling()
             claims = self._pick(most)
             if claims or has_looked:
@@ -168,19 +173,17 @@ class Moves:
 
     def end(self, outcome: Outcome) -> bool:
         """Record how an execution ended and move its job on; False when the claim was lost."""
-        if outcome.verdict is Verdict.COMPLETED and self._connection.run(
+        target = State.COMPLETED
+        if outcome.verdict is not Verdict.COMPLETED or not self._connection.run(
             sql.COMPLETE_JOB, (self._now, outcome.job, outcome.execution)
         ):
-            self._record(outcome, State.COMPLETED)
-            return True
-        outcome = self._as_wished(outcome)
-        target, due_at, refund, outcome = self._judge(outcome)
-        ended = self._connection.run(
-            sql.END_JOB,
-            (str(target), refund, due_at, outcome.cause, self._now, outcome.job, outcome.execution),
-        )
-        if not ended:
-            return False
+            outcome = self._as_wished(outcome)
+            target, due_at, refund, outcome = self._judge(outcome)
+            fence = outcome.job, outcome.execution
+            if not self._connection.run(
+                sql.END_JOB, (str(target), refund, due_at, outcome.cause, self._now, *fence)
+            ):
+                return False
         self._record(outcome, target)
         if target in FINAL:
             self.tell_children(outcome.job, target)
@@ -310,7 +313,7 @@ class Moves:
         if last is None:
             (last,) = self._connection.row(sql.LAST_CHILD, (parent,))
         self._connection.run(sql.ADD_FANOUT, (parent, after, last))
-        self._awakened = self._outlook.is_telling = True
+        self._outlook.is_telling = True
 
     def _tell_child(self, parent: int, state: str, child: tuple[Any, ...]) -> bool:
         """Move one child on; True when that cancelled it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue import statements as sql
@@ -45,13 +44,13 @@ class Submission:
         (last,) = self._connection.row(sql.LAST_JOB)
         rows: list[tuple[object, ...]] = []
         specs: list[tuple[object, ...]] = []
-        submitted: Counter[int] = Counter()  # by queue
+        submitted: dict[int, int] = {}  # by queue
         for key, job in enumerate(jobs, last + 1):
             queue = self._queue(job.queue)
             birth = self._birth(job, key) if job.parents else self._orphan(job)
             self._known[job.uuid] = (key, birth.state)
             self._moves.moved(queue, None, birth.state)
-            submitted[queue] += 1
+            submitted[queue] = submitted.get(queue, 0) + 1
             rows.append(
                 (
                     key,

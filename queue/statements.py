@@ -81,12 +81,10 @@ SELECT p.uuid, CASE WHEN p.state = 'completed' THEN x.result END
 END_JOB = """
 UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, updated_at = ?
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
-# The same of what most jobs are: completed, asked for by nobody (see MARK_TO_END), and without
-# children. Where that changes no row, the statements for all others say why.
+# The same of what most jobs are: completed, and nobody has asked for their end (MARK_TO_END).
 COMPLETE_JOB = """
-UPDATE job SET state = 'completed', updated_at = ?1
- WHERE id = ?2 AND execution_id = ?3 AND state IN ('running', 'claimed') AND cause IS NULL
-   AND NOT EXISTS (SELECT 1 FROM edge WHERE parent_id = ?2)"""
+UPDATE job SET state = 'completed', updated_at = ?
+ WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed') AND cause IS NULL"""
 END_EXECUTION = """
 UPDATE execution
    SET verdict = ?1, started_at = ?2, ended_at = ?3, cause = ?4, result = ?5, error = ?6,

@@ -95,6 +95,8 @@ def parents_first(jobs: Sequence[Job]) -> list[Job]:
 
     Raises CycleError, naming the circle, and DuplicateJobError.
     """
+    if len(jobs) == 1 and not jobs[0].dependencies:
+        return list(jobs)
     by_id = {job.id: job for job in jobs}
     if len(by_id) < len(jobs):
         raise DuplicateJobError

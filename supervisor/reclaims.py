@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gigq.queue.doorbell import ring
+from gigq.queue.doorbell import Bell
 from gigq.queue.events import ENDED
 from gigq.worker.reclaim import end_cancelled_orphans, reclaim_dead, retire_process
 
@@ -39,7 +39,7 @@ class Reclaims:
         """Reclaim through `store`; `cancel` interrupts executions that somebody wants to end."""
         self._store = store
         self._log = log
-        self._doorbell = doorbell
+        self._bell = Bell(doorbell)
         self._cancel = cancel
         self._next_survey = 0
         self._surveying = False
@@ -49,7 +49,7 @@ class Reclaims:
 
         def done(reclaimed: list[Reclaimed]) -> None:
             self._tell(reclaimed, child.name)
-            ring(self._doorbell)  # the ring of a job that came may have died with it
+            self._bell.ring()  # the ring of a job that came may have died with it
             child.close()
 
         self._store.do(lambda store: retire_process(store, child.identity, child.judge), done)
@@ -90,7 +90,7 @@ class Reclaims:
                 peak_memory=outcome.peak_memory,
             )
         if reclaimed:
-            ring(self._doorbell)
+            self._bell.ring()
 
 
 def _look_around(store: SqliteStore) -> tuple[list[Reclaimed], list[int]]:

@@ -111,6 +111,7 @@ class ServiceWorker:
         self._meter = Meter()
         self._jobs = 0  # that it has begun
         self._told_code: set[Code] = set()
+        self._fresh: set[tuple[str, str, str | None]] = set()  # code of the jobs last claimed
         self._last_told = False  # that it is to be replaced
         self._weigh_at = 0
         signal.signal(signal.SIGTERM, self._on_terminate)
@@ -315,6 +316,7 @@ class ServiceWorker:
 
     def _run(self, claims: list[Claim]) -> list[Outcome]:
         """Process what was claimed; gives the outcomes to be stored."""
+        self._fresh.clear()
         if self._batch is None:
             return [self._process(claim) for claim in claims]
         ended, dropped = self._batch.run(self._worker, claims, self._process)
@@ -472,14 +474,22 @@ class ServiceWorker:
             )
 
     def _output_end(self) -> int:
-        return os.fstat(self._surroundings.output).st_size
+        # What a job prints is appended, wherever the descriptor stands.
+        return os.lseek(self._surroundings.output, 0, os.SEEK_END)
 
     # Fresh code
 
     def _is_stale(self, claim: Claim) -> bool:
-        """Tell whether the job's own file has changed since this process loaded it."""
-        if self._orders.reload and self._loader.is_stale(claim):
-            self._stale = True
+        """Tell whether the job's own file has changed since this process loaded it.
+
+        Once for each claim of several jobs: a job that is submitted after a change is claimed after
+        it as well.
+        """
+        place = claim.import_root, claim.function_module, claim.script
+        if self._orders.reload and place not in self._fresh:
+            if self._loader.is_stale(claim):
+                self._stale = True
+            self._fresh.add(place)
         return self._stale
 
     def _watch_code(self) -> None:

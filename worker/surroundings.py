@@ -51,7 +51,7 @@ class Surroundings:
         self._saved = {
             number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in _STREAMS
         }
-        self._files = [_file(number) for number in _STREAMS]
+        self._files = _files()
         self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._unlooked = 0  # nanoseconds of jobs since descriptors were looked at
         self.output = self._saved[1]  # standard output, whatever a job does to descriptor 1
@@ -111,10 +111,12 @@ class Surroundings:
     def _restore_streams(self) -> bool:
         changed = (sys.stdin, sys.stdout, sys.stderr) != self._streams
         sys.stdin, sys.stdout, sys.stderr = self._streams
-        for number, file in enumerate(self._files):
-            if _file(number) != file:
-                changed = True
-                os.dup2(self._saved[number], number)
+        files = _files()
+        if files != self._files:
+            changed = True
+            for number, (file, was) in enumerate(zip(files, self._files, strict=True)):
+                if file != was:
+                    os.dup2(self._saved[number], number)
         for number, stream in enumerate(self._streams):
             if stream.closed:
                 changed = True
@@ -154,9 +156,14 @@ def _umask() -> int:
     return umask
 
 
-def _file(number: int) -> tuple[int, int] | None:
-    try:
-        status = os.fstat(number)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+def _files() -> list[tuple[int, int] | None]:
+    """Give device and inode of what each standard stream is open on; None where it is closed."""
+    files: list[tuple[int, int] | None] = []
+    for number in _STREAMS:
+        try:
+            status = os.fstat(number)
+        except OSError:
+            files.append(None)
+        else:
+            files.append((status.st_dev, status.st_ino))
+    return files

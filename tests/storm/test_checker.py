@@ -21,7 +21,7 @@ from storm.notes import NOTES, Book, parse
 
 from gigq import Job, JobQueue, Workflow
 from gigq.queue.connection import CRASH_AT
-from gigq.queue.doorbell import ring
+from gigq.queue.doorbell import Bell
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.worker import outcome as outcomes
 
@@ -113,7 +113,7 @@ def _take_from_stopped(bench: Bench, judge: Callable[[OpenExecution], Outcome]) 
     with closing(SqliteStore(bench.field.database, durable=False, create=False)) as store:
         (row,) = (row for row in store.open_workers() if row.identity.pid == first)
         assert store.retire(row.worker, judge)
-    ring(bench.field.companions.doorbell)
+    Bell(bench.field.companions.doorbell).ring()
     until(lambda: len(bench.begins(job)) > 1, seconds=SECONDS, what="a second run")
     os.kill(first, signal.SIGCONT)
     log = bench.service.log

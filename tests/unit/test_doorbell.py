@@ -16,7 +16,7 @@ import pytest
 from harness import until
 
 from gigq import Job, JobQueue
-from gigq.queue.doorbell import Doorbell, ring
+from gigq.queue.doorbell import Bell, Doorbell
 from gigq.worker.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class TestRinging:
 
     def test_nobody_listens(self, bell: Path) -> None:
         """A ring that finds nobody, or no bell, is lost without harm."""
-        ring(bell)
-        ring(bell.with_name("none"))
-        ring(bell.parent)
+        Bell(bell).ring()
+        Bell(bell.with_name("none")).ring()
+        Bell(bell.parent).ring()
         assert list(bell.parent.iterdir()) == [bell]
 
     def test_never_waits(self, bell: Path) -> None:
@@ -94,7 +94,7 @@ class TestRinging:
         with closing(Doorbell(bell)) as door:
             for _ in range(70_000):
                 door.ring()
-            ring(bell)
+            Bell(bell).ring()
             assert is_readable(door.fileno())
 
     def test_silence(self, bell: Path) -> None:
@@ -102,11 +102,11 @@ class TestRinging:
         with closing(Doorbell(bell)) as door:
             door.silence()
             for _ in range(3):
-                ring(bell)
+                Bell(bell).ring()
             assert is_readable(door.fileno())
             door.silence()
             assert not is_readable(door.fileno())
-            ring(bell)
+            Bell(bell).ring()
             assert is_readable(door.fileno())
 
     def test_full_bell_is_silenced_at_once(self, bell: Path) -> None:
@@ -120,15 +120,64 @@ class TestRinging:
     def test_ringers_may_leave(self, bell: Path) -> None:
         """A listener sees no end when the last one who rang has gone."""
         with closing(Doorbell(bell)) as door:
-            ring(bell)
+            Bell(bell).ring()
             door.silence()
             assert not is_readable(door.fileno())
+
+    def test_bell_that_is_hung_anew(self, bell: Path) -> None:
+        """Who has rung before finds the FIFO that stands there now."""
+        ringer = Bell(bell)
+        ringer.ring()
+        bell.unlink()
+        os.mkfifo(bell)
+        with closing(Doorbell(bell)) as door:
+            assert not is_readable(door.fileno())
+            ringer.ring()
+            assert is_readable(door.fileno())
+
+    def test_rings_nobody_else(self, bell: Path) -> None:
+        """What took the place of its descriptor, as in a daemon, is neither rung nor closed."""
+        ringer = Bell(bell)
+        ringer.ring()
+        descriptor = ringer._descriptor
+        assert descriptor is not None
+        reader, writer = os.pipe()
+        os.dup2(writer, descriptor)
+        with closing(Doorbell(bell)) as door:
+            ringer.ring()
+            assert is_readable(door.fileno())
+            assert not is_readable(reader)
+        os.write(descriptor, b"x")
+        assert os.read(reader, 9) == b"x"
+        for each in (reader, writer, descriptor):
+            os.close(each)
+
+    def test_what_is_no_bell(self, tmp_path: Path) -> None:
+        """A file in its place is left as it is, and no descriptor stays open."""
+        path = tmp_path / "file"
+        path.write_text("x")
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        Bell(path).ring()
+        assert path.read_text() == "x"
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+    def test_bell_is_let_go(self, bell: Path) -> None:
+        """A bell that was closed or forgotten leaves no descriptor behind."""
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        ringer = Bell(bell)
+        ringer.ring()
+        ringer.close()
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+        ringer.ring()
+        del ringer
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
     def test_submit_rings(self, tmp_path: Path) -> None:
         """A submit and a requeue ring; a look does not."""
         with JobQueue(tmp_path / "gigq.db") as queue:
             first = queue.submit(Job("job", print))
             with closing(Doorbell(tmp_path / "gigq.db.d" / "doorbell")) as door:
+                door.silence()  # the first submit's ring waits while its queue is open
                 queue.stats()
                 assert not is_readable(door.fileno())
                 queue.submit(Job("job", print))
@@ -152,7 +201,7 @@ class TestWaking:
                 selector.register(process.stdout, selectors.EVENT_READ, number)
             for rings in range(1, 9):
                 wait_asleep(waiters)
-                ring(bell)
+                Bell(bell).ring()
                 (key, _), *others = selector.select(30)
                 assert others == []
                 assert os.read(key.fd, 100) == b"!"
@@ -177,7 +226,7 @@ class TestWaking:
     def test_silence_forgets(self, bell: Path) -> None:
         """What was heard before `silence` does not end the next wait."""
         with closing(Wakeup(bell)) as wakeup:
-            ring(bell)
+            Bell(bell).ring()
             wakeup.wake()
             wakeup.silence()
             start = time.monotonic()
@@ -190,7 +239,7 @@ class TestWaking:
         with closing(Wakeup(path)) as wakeup:
             os.mkfifo(path)
             wakeup.silence()
-            ring(path)
+            Bell(path).ring()
             start = time.monotonic()
             wakeup.wait(60)
             assert time.monotonic() - start < 30

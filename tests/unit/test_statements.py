@@ -117,13 +117,7 @@ class TestPlans:
                 ],
             ),
             ("HOLD_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
-            (
-                "COMPLETE_JOB",
-                [
-                    r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)",
-                    r"SEARCH edge USING PRIMARY KEY \(parent_id=\?\)",
-                ],
-            ),
+            ("COMPLETE_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("END_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("END_EXECUTION", [r"SEARCH execution USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("ATTEMPTS", [r"SEARCH j USING INTEGER PRIMARY KEY", r"SEARCH s USING INTEGER PRIM"]),

@@ -338,6 +338,12 @@ class TestOrder:
         claim = bench.take(parent)
         settled = bench.store.settle(bench.worker, [outcome(claim, Verdict.COMPLETED)], claim=1)
         assert [each.uuid for each in settled.claims] == [child]
+        assert not settled.more
+        others = bench.submit_many(2, child)
+        settled = bench.store.settle(
+            bench.worker, [outcome(settled.claims[0], Verdict.COMPLETED)], claim=1
+        )
+        assert [each.uuid for each in settled.claims] == others[:1]
         assert settled.more
 
     def test_dependents_keep_their_priority(self, bench: Bench) -> None:

@@ -87,7 +87,7 @@ def grandchildren_spared() -> None:
 def outcome_before_kill() -> None:
     """Store that a job has timed out, and kill it a moment later."""
     from gigq.queue.companions import Companions
-    from gigq.queue.doorbell import ring
+    from gigq.queue.doorbell import Bell
     from gigq.queue.sqlite_store import SqliteStore
     from gigq.worker.child import Child
     from gigq.worker.reclaim import retire_process
@@ -98,7 +98,7 @@ def outcome_before_kill() -> None:
         store = SqliteStore(self.orders.database, durable=False, create=False)
         retire_process(store, self.identity, self.judge)
         store.close()
-        ring(Companions(Path(self.orders.database)).doorbell)
+        Bell(Companions(Path(self.orders.database)).doorbell).ring()
         time.sleep(1)
         hold(self, now)
 
