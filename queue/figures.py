@@ -1,7 +1,7 @@
 """What a store has done, for monitoring: counters and histograms of each queue, in table `metric`.
 
 They are gathered in memory, for a statement for each job would slow the claim, and written inside a
-transaction that is made anyway: at the earliest 50 ms after the last time, or 5 ms where nothing
+transaction that is made anyway: at the earliest 250 ms after the last time, or 5 ms where nothing
 else is to be done; the rest when the store is closed. What a process that was killed had not yet
 written is missing for good.
 """
@@ -34,7 +34,7 @@ _SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600
 _BYTES = tuple(float(1 << power) for power in range(24, 37))  # 16 MiB to 64 GiB
 BUCKETS: dict[str, tuple[float, ...]] = {WAIT: _SECONDS, DURATION: _SECONDS, PEAK_MEMORY: _BYTES}
 
-BUSY_EVERY = 0.05  # seconds between two writes of one process
+BUSY_EVERY = 0.25  # seconds between two writes of one process
 IDLE_EVERY = 0.005
 AT_ONCE = 0.0
 

@@ -1,7 +1,7 @@
 """What a claim seldom finds: something due, children still to be told, several queues to look into.
 
 To learn it takes four pages of the database, which a claim needs for nothing else, and which SQLite
-reads anew after each commit of another process. So what was learned is believed for 10 ms: by then
+reads anew after each commit of another process. So what was learned is believed for 50 ms: by then
 a busy worker sees what another process has scheduled or left; one that finds no job looks at once.
 """
 
@@ -14,7 +14,7 @@ from gigq.queue import statements as sql
 if TYPE_CHECKING:
     from gigq.queue.connection import Connection
 
-_BELIEVED = 10_000  # microseconds
+BELIEVED = 50_000  # microseconds
 
 
 class Outlook:
@@ -34,7 +34,7 @@ class Outlook:
     def look(self, connection: Connection, now: int) -> bool:
         """Learn it, unless that was done a moment ago; True where it was done now."""
         # The wall clock may be set back.
-        if self._seen_at is not None and self._seen_at <= now < self._seen_at + _BELIEVED:
+        if self._seen_at is not None and self._seen_at <= now < self._seen_at + BELIEVED:
             return False
         self._seen_at = now
         is_telling, self.next_due, self.only_queue = connection.row(sql.OUTLOOK)

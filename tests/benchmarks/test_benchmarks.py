@@ -18,7 +18,7 @@ JUDGED = {
     "pickup": 2,
     "idle": 1,
     "growth": 2,
-    "ideal": 3,
+    "ideal": 6,
     "starts": 3,
     "claims": 0,
     "looks": 0,
