@@ -4,7 +4,7 @@
 
 No-op jobs whose results are stored. `bare loop` is two processes that only end one job and claim
 the next, in one transaction on the same tables, without running anything (common/bare_drain.py):
-what this file can do at most. What is durable gets half of the jobs. GigQ is the slower, the more jobs
+what this file can do at most. What is durable gets half of the jobs. GigQ is slower where more jobs
 wait: beside one drain of all of them, which takes minutes, it has rounds with a tenth of them.
 
 Counted is from the first tenth of the jobs to the last twentieth, so that no start-up is in it.
