@@ -256,8 +256,10 @@ MARK_TO_END = "UPDATE job SET cause = 'cancel_requested' WHERE id = ?"
 IS_TO_END = "SELECT 1 FROM cancellation WHERE execution_id = ?"
 TO_END = "SELECT execution_id FROM cancellation"
 NO_LONGER_TO_END = "DELETE FROM cancellation WHERE execution_id = ?"
+# A thread that a job has left may tell of one that was deleted since.
 SET_PROGRESS = """
-INSERT INTO progress (execution_id, done, total, text, updated_at) VALUES (?, ?, ?, ?, ?)
+INSERT INTO progress (execution_id, done, total, text, updated_at)
+SELECT ?1, ?2, ?3, ?4, ?5 FROM execution WHERE id = ?1
 ON CONFLICT (execution_id) DO UPDATE SET
   done = excluded.done, total = excluded.total, text = excluded.text,
   updated_at = excluded.updated_at"""

@@ -1351,6 +1351,13 @@ class TestWorkers:
             bench.store.set_progress(claim.execution, Progress(done, 4.0, "half", 17))
         assert bench.store.progress(claim.execution) == Progress(2.0, 4.0, "half", 17)
 
+    def test_progress_of_what_was_deleted(self, bench: Bench) -> None:
+        """A late word about a job that is gone leaves nothing."""
+        claim = bench.end(bench.submit())
+        assert bench.store.clear() == 1
+        bench.store.set_progress(claim.execution, Progress(1.0, None, "", 1))
+        assert bench.store.progress(claim.execution) is None
+
 
 class TestLooks:
     """Reading."""
