@@ -44,8 +44,8 @@ def label(bound: float) -> str:
     return f"{bound:.12g}"
 
 
-_LABELS = {
-    name: tuple(label(bound) for bound in (*bounds, float("inf")))
+_BUCKETS = {
+    name: (bounds, tuple(label(bound) for bound in (*bounds, float("inf"))))
     for name, bounds in BUCKETS.items()
 }
 _Sums = Counter[tuple[int, str, str]]  # by queue, name, label
@@ -124,5 +124,6 @@ def _add_attempt(
 def _observe(sums: _Sums, name: str, queue: int, value: float) -> None:
     """Add a value to its bucket and to the sum."""
     value = max(0, value)  # the wall clock may have been set back
-    sums[queue, name, _LABELS[name][bisect_left(BUCKETS[name], value)]] += 1
+    bounds, labels = _BUCKETS[name]
+    sums[queue, name, labels[bisect_left(bounds, value)]] += 1
     sums[queue, name, SUM] += value  # type: ignore[assignment]

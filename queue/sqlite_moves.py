@@ -22,6 +22,8 @@ CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the wri
 _DUE_AT_ONCE = 200
 _PAIR = 2
 _STOPPED_FOR_GOOD = "stopped by shutdown"
+# Each job counts through these several times; Python 3.11 takes 75 ns to find one in its class.
+_READY, _SCHEDULED, _RUNNING = State.READY, State.SCHEDULED, State.RUNNING
 
 
 class Moves:
@@ -76,9 +78,9 @@ class Moves:
             tally[queue, origin] = tally.get((queue, origin), 0) - 1
         if target is not None:
             tally[queue, target] = tally.get((queue, target), 0) + 1
-            if target == State.READY:
+            if target == _READY:
                 self._readied += 1
-            elif target == State.SCHEDULED:
+            elif target == _SCHEDULED:
                 self._has_scheduled = True
                 self._outlook.forget()
 
@@ -163,7 +165,7 @@ class Moves:
             log, start, _ = output or (None, None, None)
             output = None  # those after the first begin later
             executions.append((claim.execution, claim.job, claim.attempt, worker, now, log, start))
-            self.moved(claim.queue_id, State.READY, State.RUNNING)
+            self.moved(claim.queue_id, _READY, _RUNNING)
             self.figures.happened.append((WAIT, claim.queue_id, now - claim.ready_since))
         self._connection.run_many(sql.ADD_EXECUTION, executions)
         held = [(claim.execution, now, claim.job) for claim in claims]
@@ -196,7 +198,7 @@ class Moves:
             (started_at,) = self._connection.row(sql.STARTED_AT, (outcome.execution,))
         ended_at = outcome.ended_at or self._now
         self._end_execution(outcome, started_at, ended_at)
-        self.moved(outcome.queue_id, State.RUNNING, target)
+        self.moved(outcome.queue_id, _RUNNING, target)
         self.figures.happened.append(
             (
                 ATTEMPTS,

@@ -424,8 +424,10 @@ class ServiceWorker:
                 self._interruptible = 0
         except JobInterrupted:
             pass  # it may have come on the very last step: `_interrupted` tells
-        if self._interrupted is Reason.NONE:
+        if not self._interrupted:
             self._interrupted = self._slot.interruption_of(claim.execution)
+        if not self._interrupted and outcome is not None:
+            return outcome
         if self._interrupted is Reason.SHUTDOWN:
             return outcomes.stopped(claim)
         if self._interrupted is Reason.CANCELLATION:
@@ -433,9 +435,7 @@ class ServiceWorker:
         if self._interrupted is Reason.MEMORY:
             used, limit = self._slot.peak_memory_of(claim.execution), self._memory_limit(claim)
             return outcomes.over_memory(claim, used, limit, self._take_stacks())
-        if self._interrupted is Reason.DEADLINE or outcome is None:
-            return outcomes.timed_out(claim, claim.timeout, self._take_stacks())
-        return outcome
+        return outcomes.timed_out(claim, claim.timeout, self._take_stacks())
 
     def _memory_limit(self, claim: Claim) -> int:
         limits = (claim.max_memory or 0, self._orders.max_job_memory)
