@@ -47,7 +47,7 @@ CHECKPOINT_BYTES = 4 << 20  # of write-ahead log: about two thousand pages
 _YIELDING = 0.0004  # seconds for which the lock is tried without a pause
 _RETRY_SHORTEST = 0.00005  # seconds of pause
 _RETRY_LONGEST = 0.0005
-_GATE_PATIENCE = 0.1  # seconds before a checkpoint is left to a later commit
+_GATE_PATIENCE = 0.02  # seconds before a checkpoint is left to a later commit
 _ADVICE = {
     sqlite3.SQLITE_FULL: "make room on its disk; nothing that was stored is lost",
     sqlite3.SQLITE_READONLY: "give this user write permission to the file and its folder",
@@ -92,7 +92,7 @@ class Connection:
         self._path = path
         self._log = f"{path}-wal"
         self._companions = companions
-        self._patience = patience
+        self.patience = patience  # seconds to wait for the write lock
         self._forks = forks.count
         self._checkpoint_bytes = self._checkpoint_above = checkpoint_bytes
         self.waits = 0  # how often the write lock was not had at once
@@ -177,7 +177,7 @@ class Connection:
     def _patiently(
         self, connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()
     ) -> list[Any]:
-        give_up = time.monotonic() + self._patience
+        give_up = time.monotonic() + self.patience
         while True:
             try:
                 return connection.execute(statement, values).fetchall()
@@ -214,7 +214,7 @@ class Connection:
             self._roll_back()
         if not self._begins(self._sqlite):
             self.waits += 1
-            self._begin_patiently(self._sqlite, self._patience)
+            self._begin_patiently(self._sqlite, self.patience)
 
     def commit(self) -> None:
         """Commit; undo all of it when that fails. Raises StoreUnusableError then."""
@@ -273,7 +273,7 @@ class Connection:
     def _pause(self, give_up: float) -> None:
         if time.monotonic() >= give_up:
             message = (
-                f"{self._path} has been locked by another process for {self._patience:g} s; "
+                f"{self._path} has been locked by another process for {self.patience:g} s; "
                 f"close what holds it (fuser {self._path} lists them) and try again"
             )
             raise StoreBusyError(message)
@@ -288,6 +288,9 @@ class Connection:
     @contextmanager
     def with_references(self) -> Iterator[None]:
         """Let references be checked, and deletions reach what belongs to the deleted."""
+        if self._forks != forks.count:
+            self._leave_to_parent()
+        self._roll_back()  # inside a transaction that was interrupted this would do nothing
         self._sqlite.execute("PRAGMA foreign_keys = ON")
         try:
             yield
@@ -296,7 +299,7 @@ class Connection:
 
     def vacuum(self, pages: int) -> None:
         """Give so many free pages back, in a transaction of its own."""
-        give_up = time.monotonic() + self._patience
+        give_up = time.monotonic() + self.patience
         while True:
             try:
                 # Each page is a step of the statement, and `execute` would take but one.

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from gigq.queue import forks
 from gigq.queue import statements as sql
 from gigq.queue.clock import MICROSECONDS
 from gigq.queue.states import Verdict
@@ -64,16 +65,23 @@ class Figures:
         self._committed: _Sums = Counter()  # of transactions before
         self._waits = 0  # of the connection, that are written
         self._written_at = float("-inf")
+        self._forks = forks.count
 
     def begin(self) -> None:
         """Begin a transaction; forget one that was undone."""
         self.every = BUSY_EVERY
         self.happened.clear()
+        if not self._are_own():
+            self._committed.clear()
+            self._forks = forks.count
 
     @property
-    def is_left(self) -> bool:
-        """Tell whether anything is not yet written."""
-        return bool(self._committed)
+    def are_left(self) -> bool:
+        """Tell whether any are not yet written."""
+        return self._are_own() and bool(self._committed)
+
+    def _are_own(self) -> bool:
+        return self._forks == forks.count  # else a parent's, over a fork, who writes them itself
 
     def write_in_time(self, connection: Connection) -> bool:
         """Write all of it if it is time to, as part of the transaction; True where it was."""

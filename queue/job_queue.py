@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from gigq.queue import clock, values
 from gigq.queue.doorbell import Bell
@@ -80,6 +82,7 @@ class JobQueue:
         """Give the store, creating the database if need be; with the lock in hand."""
         if self._store is None:
             self._store = SqliteStore(self.db_path, create=self._initialize)
+            _opened.add(self)
         return self._store
 
     def _ring(self, store: SqliteStore) -> None:
@@ -164,7 +167,10 @@ class JobQueue:
         program, which nobody can kill, ends as cancelled when its function returns.
         """
         with self._look() as store:
-            return store is not None and store.cancel(_id(job_id), running=running)
+            if store is None or not store.cancel(_id(job_id), running=running):
+                return False
+            self._ring(store)  # a child may run all the same
+        return True
 
     def requeue_job(self, job_id: str) -> bool:
         """Make a failed, timed out or cancelled job pending again, with all its attempts.
@@ -258,6 +264,21 @@ class JobQueue:
                 self._store = None
             if self._bell is not None:
                 self._bell.close()
+
+
+_opened: WeakSet[JobQueue] = WeakSet()
+_CLOSED_WITHIN = 1.0  # seconds at most for a thread that still uses the queue
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what a program has left open, so that none of its figures are missing."""
+    for queue in list(_opened):
+        if queue._lock.acquire(timeout=_CLOSED_WITHIN):  # noqa: SLF001 (of this module)
+            try:
+                queue.close()
+            finally:
+                queue._lock.release()  # noqa: SLF001
 
 
 def _check(jobs: Sequence[object]) -> None:

@@ -131,6 +131,11 @@ class Glance(NamedTuple):
     ready: bool  # a claim would find a job, or children to tell
     next_due: int | None
 
+    @property
+    def is_for_another(self) -> bool:
+        """Whether one who goes to work should wake another: to work, too, or to wait for a time."""
+        return self.ready or self.next_due is not None
+
 
 class WorkerRow(NamedTuple):
     """One registered life of a worker that has not been ended."""

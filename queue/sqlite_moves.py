@@ -101,14 +101,12 @@ class Moves:
     ) -> Settled:
         """End, ready, claim: the order matters, so that a chain's next link is claimed at once."""
         dropped = [outcome for outcome in outcomes if not self.end(outcome)]
-        claims: list[Claim] = []
-        if claim:
-            claims = self._find(claim)
-            if claims:
-                # Whoever held something until now lives, for its claims end with its life.
-                self._take(claims, worker, output, lives=len(dropped) < len(outcomes))
-            else:
-                self.figures.every = IDLE_EVERY
+        claims = self._find(claim) if claim else []
+        if claims:
+            # Whoever held something until now lives, for its claims end with its life.
+            self._take(claims, worker, output, lives=len(dropped) < len(outcomes))
+        else:
+            self.figures.every = IDLE_EVERY
         # For others: not the one job that became ready and is claimed here, as in a chain.
         more = self._readied > len(claims) or self._has_scheduled or self._outlook.is_telling
         return Settled(claims, dropped, more)

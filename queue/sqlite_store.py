@@ -400,7 +400,8 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         """Let go of the database."""
-        if self._figures.is_left:
+        if self._figures.are_left:
+            self._connection.patience = min(self._connection.patience, _LOOK_PATIENCE)
             with suppress(StoreError), self._moves() as moves:
                 moves.figures.every = AT_ONCE
         self._connection.close()

@@ -252,7 +252,7 @@ SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.
 ASK_TO_END = """
 INSERT INTO cancellation (execution_id, requested_at) VALUES (?, ?)
 ON CONFLICT (execution_id) DO NOTHING"""
-MARK_TO_END = "UPDATE job SET cause = 'cancel_requested' WHERE id = ?"
+MARK_TO_END = "UPDATE job SET cause = 'cancelling' WHERE id = ?"
 IS_TO_END = "SELECT 1 FROM cancellation WHERE execution_id = ?"
 TO_END = "SELECT execution_id FROM cancellation"
 NO_LONGER_TO_END = "DELETE FROM cancellation WHERE execution_id = ?"

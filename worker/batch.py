@@ -131,4 +131,5 @@ class Batch:
         if back:
             self._unbegun.clear()
             self._is_held.clear()  # the worker itself will store what is left
+        if back or settled.more:
             self._on_release()

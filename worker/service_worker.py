@@ -146,7 +146,7 @@ class ServiceWorker:
             if idle:
                 self._wakeup.silence()
             settled = self._settle(ended, claim=self._batch.size if self._batch else 1)
-            if idle and settled.claims and self._glance().ready:
+            if idle and settled.claims and self._glance().is_for_another:
                 self._wakeup.ring_next()  # one ring may have announced many jobs
             ended = self._run(settled.claims)
             if self._orders.once:

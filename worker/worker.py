@@ -198,7 +198,7 @@ class _Lane:
             claims = store.settle(self._worker, (), claim=1).claims
         if not claims:
             return False
-        if self._wakeup is not None and store.glance().ready:
+        if self._wakeup is not None and store.glance().is_for_another:
             self._wakeup.ring_next()  # one ring may have announced many jobs
         self._process(store, claims[0])
         return True

@@ -841,7 +841,7 @@ class TestConnections:
         lane = worker._lane
         store = lane._open()
         assert store is not None
-        store._connection._patience = 0.5  # so that a failure of this test is quick
+        store._connection.patience = 0.5  # so that a failure of this test is quick
         try:
             assert run_all(worker) == 2
             queue.submit(Job("job", note))

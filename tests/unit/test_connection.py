@@ -137,14 +137,14 @@ class TestLock:
     def test_patience_ends_with_the_lock(self, path: Path, outsider: sqlite3.Connection) -> None:
         """A writer that waits goes on as soon as the outsider lets go."""
         outsider.execute("BEGIN IMMEDIATE")
-        with closing(SqliteStore(path)) as store:
+        with closing(SqliteStore(path)) as store, closing(SqliteStore(path)) as other:
             writer = threading.Thread(target=store.register, args=("worker", own_identity()))
             writer.start()
-            assert store.open_workers() == []
+            assert other.open_workers() == []
             outsider.execute("COMMIT")
             writer.join(10)
             assert not writer.is_alive()
-            assert len(store.open_workers()) == 1
+            assert len(other.open_workers()) == 1
 
     def test_patience_covers_looks(self, tmp_path: Path) -> None:
         """A look at a file that is locked as a whole waits too, and then names it."""
@@ -204,6 +204,7 @@ class TestTransaction:
         with closing(connect(path)) as connection:
             assert connection.row("PRAGMA wal_autocheckpoint") == (0,)
             assert connection.row("PRAGMA foreign_keys") == (0,)
+            connection.begin()  # and was interrupted
             with connection.with_references():
                 assert connection.row("PRAGMA foreign_keys") == (1,)
             assert connection.row("PRAGMA foreign_keys") == (0,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -268,3 +270,23 @@ class TestOldestReady:
         time.pass_by(100)
         history.end(history.claim(), Verdict.FAILED)
         assert history.store.oldest_ready() == {"default": time.now}
+
+
+def test_queue_that_was_never_closed(tmp_path: Path) -> None:
+    """A script that ends without closing its queue is counted whole, and a fork of it not again."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\n"
+        "from gigq import Job, JobQueue\n"
+        "queue = JobQueue('gigq.db')\n"
+        "for number in range(3):\n"
+        "    queue.submit(Job('job', 'os.getcwd'))\n"
+        "child = os.fork()\n"
+        "if child:\n"
+        "    os.waitpid(child, 0)\n"
+        "else:\n"
+        "    queue.stats()\n"
+    )
+    subprocess.run([sys.executable, script.name], cwd=tmp_path, check=True)
+    with closing(SqliteStore(tmp_path / "gigq.db", create=False)) as store:
+        assert figures_of(store, "default")["submitted", ""] == 3
