@@ -18,7 +18,7 @@ import sqlite3
 import stat
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gigq.queue import clock, forks
@@ -32,7 +32,7 @@ from gigq.queue.errors import (
 from gigq.queue.new_database import create_for_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -111,8 +111,9 @@ class Connection:
                 # long to sync as to let the file grow.
                 f"journal_size_limit = {self._checkpoint_bytes}",
                 f"synchronous = {self.synchronous}",
-                # Each key that is written was read in the same transaction. To look it up again
-                # would be more pages to read in each claim, and a tenth of a submit.
+                # Each key that is written was read in the same transaction, and what is deleted
+                # takes along what belongs to it. To look all of it up again would be more pages to
+                # read in each claim, and a tenth of a submit.
                 "foreign_keys = OFF",
             ):
                 # Patiently: the file may be locked as a whole while somebody sets it up.
@@ -284,18 +285,6 @@ class Connection:
         if synchronous != self.synchronous:
             self._sqlite.execute(f"PRAGMA synchronous = {synchronous}")
             self.synchronous = synchronous
-
-    @contextmanager
-    def with_references(self) -> Iterator[None]:
-        """Let references be checked, and deletions reach what belongs to the deleted."""
-        if self._forks != forks.count:
-            self._leave_to_parent()
-        self._roll_back()  # inside a transaction that was interrupted this would do nothing
-        self._sqlite.execute("PRAGMA foreign_keys = ON")
-        try:
-            yield
-        finally:
-            self._sqlite.execute("PRAGMA foreign_keys = OFF")
 
     def vacuum(self, pages: int) -> None:
         """Give so many free pages back, in a transaction of its own."""

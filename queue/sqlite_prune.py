@@ -156,7 +156,7 @@ class Prune:
         return list(free.values())
 
     def _delete_now(self, jobs: Sequence[int]) -> Pruned:
-        with self._connection.with_references(), self._transaction() as moves:
+        with self._transaction() as moves:
             began = time.perf_counter()
             free = self._free(jobs)
             outputs = self._drop(free) if free else ()
@@ -170,13 +170,20 @@ class Prune:
         keys = json.dumps([job for job, _, _, _ in jobs])
         executions = self._connection.rows(sql.EXECUTIONS_AMONG, (keys,))
         run(sql.REMEMBER_LAST_JOB, (max(job for job, _, _, _ in jobs),))
-        run(sql.DROP_EXECUTIONS, (json.dumps([each[0] for each in executions]),))
+        ended = json.dumps([each[0] for each in executions])
+        for statement in (sql.DROP_PROGRESS, sql.DROP_WISHES, sql.DROP_EXECUTIONS):
+            run(statement, (ended,))
         for job, state, _, _ in jobs:
             if state in UNSUCCESSFUL:
                 run(sql.BLAME_ANOTHER, (job,))
-        run(sql.DROP_EDGES_BELOW, (keys,))
-        run(sql.DROP_EDGES_ABOVE, (keys,))
-        run(sql.DROP_JOBS, (keys,))
+        for statement in (
+            sql.DROP_EDGES_BELOW,
+            sql.DROP_EDGES_ABOVE,
+            sql.DROP_FANOUTS,
+            sql.DROP_SPECS,
+            sql.DROP_JOBS,
+        ):
+            run(statement, (keys,))
         workflows = {workflow for _, _, _, workflow in jobs if workflow is not None}
         if workflows:
             run(sql.DROP_WORKFLOWS, (json.dumps(sorted(workflows)),))

@@ -52,8 +52,8 @@ def forget_workers(connection: Connection, before: int, but: Container[int]) -> 
     while rows := connection.rows(sql.ENDED_WORKERS, (after, before, _READ_AT_ONCE)):
         after = rows[-1][0]
         gone = [worker for (worker,) in rows if worker not in but]
-        # Without references: to check one would be to read all executions for each of them. No
-        # index leads from a worker to its executions, for each claim would have to write it.
+        # That nothing refers to them is not looked up: no index leads from a worker to its
+        # executions, for each claim would have to write it.
         with connection:
             connection.run(sql.DROP_WORKERS, (json.dumps(gone),))
         yield len(gone)

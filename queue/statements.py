@@ -205,6 +205,8 @@ UPDATE job SET cancelled_by = (
         WHERE e.child_id = job.id AND p.id <> ?1
           AND p.state IN ('failed', 'timeout', 'cancelled') LIMIT 1)
  WHERE cancelled_by = ?1 AND id IN (SELECT child_id FROM edge WHERE parent_id = ?1)"""
+DROP_PROGRESS = "DELETE FROM progress WHERE execution_id IN (SELECT value FROM json_each(?))"
+DROP_WISHES = "DELETE FROM cancellation WHERE execution_id IN (SELECT value FROM json_each(?))"
 DROP_EXECUTIONS = "DELETE FROM execution WHERE id IN (SELECT value FROM json_each(?))"
 DROP_EDGES_BELOW = "DELETE FROM edge WHERE parent_id IN (SELECT value FROM json_each(?))"
 DROP_EDGES_ABOVE = "DELETE FROM edge WHERE child_id IN (SELECT value FROM json_each(?))"
@@ -214,6 +216,8 @@ DELETE FROM edge WHERE parent_id = ?1
 DROP_SOME_EDGES_ABOVE = """
 DELETE FROM edge WHERE child_id = ?1
    AND parent_id IN (SELECT parent_id FROM edge WHERE child_id = ?1 LIMIT ?2)"""
+DROP_FANOUTS = "DELETE FROM fanout WHERE parent_id IN (SELECT value FROM json_each(?))"
+DROP_SPECS = "DELETE FROM job_spec WHERE job_id IN (SELECT value FROM json_each(?))"
 DROP_JOBS = "DELETE FROM job WHERE id IN (SELECT value FROM json_each(?))"
 DROP_WORKFLOWS = """
 DELETE FROM workflow WHERE id IN (SELECT value FROM json_each(?))

@@ -190,23 +190,19 @@ class TestTransaction:
     def test_failed_commit(self, path: Path) -> None:
         """A commit that fails undoes the block and frees the lock."""
         with closing(connect(path)) as connection, closing(connect(path, patience=0)) as other:
-            with connection.with_references():
-                connection.__enter__()
-                connection.run("PRAGMA defer_foreign_keys = ON")
-                connection.run("INSERT INTO edge VALUES (1, 2, 0)")
-                with pytest.raises((sqlite3.IntegrityError, StoreError)):
-                    connection.__exit__(None, None, None)
+            connection.rows("PRAGMA foreign_keys = ON")
+            connection.__enter__()
+            connection.run("PRAGMA defer_foreign_keys = ON")
+            connection.run("INSERT INTO edge VALUES (1, 2, 0)")
+            with pytest.raises((sqlite3.IntegrityError, StoreError)):
+                connection.__exit__(None, None, None)
             with other:
                 assert other.rows("SELECT * FROM edge") == []
 
     def test_settings(self, path: Path) -> None:
-        """The connection never checkpoints by itself, and checks references where it is told to."""
+        """The connection never checkpoints by itself, and checks no references."""
         with closing(connect(path)) as connection:
             assert connection.row("PRAGMA wal_autocheckpoint") == (0,)
-            assert connection.row("PRAGMA foreign_keys") == (0,)
-            connection.begin()  # and was interrupted
-            with connection.with_references():
-                assert connection.row("PRAGMA foreign_keys") == (1,)
             assert connection.row("PRAGMA foreign_keys") == (0,)
             assert connection.row("PRAGMA busy_timeout") == (0,)
 
