@@ -48,7 +48,7 @@ class Bell:
             os.close(descriptor)
             return
         self._descriptor = descriptor
-        self._close = finalize(self, _close, descriptor, self._file)
+        self._close = finalize(self, _close_same, descriptor, self._file)
 
     def close(self) -> None:
         """Let go of it; the next ring would open it again."""
@@ -68,7 +68,7 @@ def _fifo(descriptor: int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _close(descriptor: int, file: tuple[int, int]) -> None:
+def _close_same(descriptor: int, file: tuple[int, int]) -> None:
     # A program that became a daemon has closed all, and may have something else behind the number.
     with suppress(OSError):
         status = os.fstat(descriptor)

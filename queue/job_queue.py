@@ -82,7 +82,7 @@ class JobQueue:
         """Give the store, creating the database if need be; with the lock in hand."""
         if self._store is None:
             self._store = SqliteStore(self.db_path, create=self._initialize)
-            _opened.add(self)
+            _open_queues.add(self)
         return self._store
 
     def _ring(self, store: SqliteStore) -> None:
@@ -266,14 +266,14 @@ class JobQueue:
                 self._bell.close()
 
 
-_opened: WeakSet[JobQueue] = WeakSet()
+_open_queues: WeakSet[JobQueue] = WeakSet()
 _CLOSED_WITHIN = 1.0  # seconds at most for a thread that still uses the queue
 
 
 @atexit.register
 def _close_all() -> None:
     """Close what a program has left open, so that none of its figures are missing."""
-    for queue in list(_opened):
+    for queue in list(_open_queues):
         if queue._lock.acquire(timeout=_CLOSED_WITHIN):  # noqa: SLF001 (of this module)
             try:
                 queue.close()
