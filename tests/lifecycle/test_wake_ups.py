@@ -35,7 +35,7 @@ def wait():
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    """Give a service of two workers, of which the second takes whole batches, that wait."""
+    """Give a service of two workers that take batches, and wait."""
     write_jobs(tmp_path, JOBS)
     with Service(tmp_path, configuration="[workers]\ncount = 2\nbatch = 16\n") as service:
         service.wait_ready(2)
