@@ -52,7 +52,10 @@ class ThreadTimeLimit:
         """Begin to count."""
         if self._timer is not None:
             self._timer.daemon = True
-            self._timer.start()
+            # The lock holds back an interruption whose time is up before the thread has started: in
+            # the midst of `start` it would leave the locks of the threading module in disorder.
+            with self._lock:
+                self._timer.start()
         return self
 
     def __exit__(

@@ -7,6 +7,7 @@ import select
 import sys
 import threading
 import time
+import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,17 @@ class TestEnd:
         before = set(threading.enumerate())
         with ThreadTimeLimit(3600):
             assert all(thread.daemon for thread in set(threading.enumerate()) - before)
+
+    @pytest.mark.usefixtures("eager_threads")
+    def test_time_up_at_once(self) -> None:
+        """A limit that is over as it begins interrupts the block, never the start of its timer."""
+        for _ in range(2000):
+            try:
+                with ThreadTimeLimit(0):
+                    pass
+            except DeadlinePassed as error:
+                frames = traceback.extract_tb(error.__traceback__)
+                assert threading.__file__ not in {frame.filename for frame in frames}
 
     @pytest.mark.usefixtures("eager_threads")
     def test_racing_ends(self) -> None:
