@@ -34,7 +34,7 @@ class CrashPoint(NamedTuple):
     meaning: str
     statement: str
     beside: str = ""  # another one that must have run, too
-    without: str = ""  # another one that must not
+    without: tuple[str, ...] = ()  # others that must not
 
 
 CRASH_POINTS = {
@@ -45,14 +45,19 @@ CRASH_POINTS = {
     "requeue": CrashPoint("a job is pending again", sql.REQUEUE),
     "clear": CrashPoint("finished jobs are deleted", sql.DROP_JOBS),
     "register": CrashPoint("a worker's life begins", sql.REGISTER),
-    "claim": CrashPoint("a job is claimed, and nothing else", sql.ADD_EXECUTION, "", sql.END_JOB),
+    "claim": CrashPoint(
+        "a job is claimed, and nothing else",
+        sql.ADD_EXECUTION,
+        without=(sql.END_JOB, sql.COMPLETE_JOB),
+    ),
     "begin": CrashPoint("the claim of a job that may run once is synced", sql.BEGIN_EXECUTION),
-    "settle": CrashPoint("an outcome is stored", sql.END_JOB, "", sql.RETIRE),
+    "complete": CrashPoint("a job is completed, and mostly the next claimed", sql.COMPLETE_JOB),
+    "settle": CrashPoint("another outcome is stored", sql.END_JOB, without=(sql.RETIRE,)),
     "promote": CrashPoint("jobs that are due are made ready", sql.PROMOTE),
-    "tell": CrashPoint("more children are told", sql.DROP_FANOUT, "", sql.REQUEUE),
+    "tell": CrashPoint("more children are told", sql.DROP_FANOUT, without=(sql.REQUEUE,)),
     "progress": CrashPoint("a job says how far it is", sql.SET_PROGRESS),
     "retire": CrashPoint(
-        "the life of a worker that held nothing ends", sql.RETIRE, "", sql.END_JOB
+        "the life of a worker that held nothing ends", sql.RETIRE, without=(sql.END_JOB,)
     ),
     "reclaim": CrashPoint("what a dead worker held is taken back", sql.RETIRE, sql.END_JOB),
     _CHECKPOINT: CrashPoint("the write-ahead log is moved into the database", ""),
@@ -108,11 +113,12 @@ class CrashingConnection(Connection):
 
     def _is_here(self) -> bool:
         point = CRASH_POINTS[self._name]
-        if not point.statement or point.without in self._ran:
+        if not point.statement or any(map(self._has_run, point.without)):
             return False
-        if point.beside and point.beside not in self._ran:
-            return False
-        return any(statement.startswith(point.statement) for statement in self._ran)
+        return self._has_run(point.statement) and self._has_run(point.beside)
+
+    def _has_run(self, beginning: str) -> bool:
+        return any(statement.startswith(beginning) for statement in self._ran)
 
     def _pass(self, side: str) -> None:
         if side == self._side and self._times == self._at and _is_first():

@@ -20,6 +20,7 @@ from gigq.queue.states import Verdict
 
 if TYPE_CHECKING:
     from gigq.queue.connection import Connection
+    from gigq.queue.records import Outcome
 
 SUBMITTED = "submitted"
 ATTEMPTS = "attempts"  # by outcome
@@ -52,14 +53,19 @@ _BUCKETS = {
 _Sums = Counter[tuple[int, str, str]]  # by queue, name, label
 
 
+def attempt(outcome: Outcome, started_at: int, ended_at: int) -> tuple[Any, ...]:
+    """Give what an attempt adds: its verdict, how long it lasted, and the most memory or None."""
+    lasted = ended_at - started_at
+    return ATTEMPTS, outcome.queue_id, outcome.verdict, lasted, outcome.peak_memory
+
+
 class Figures:
     """The figures of one store that are not yet written. Lengths of time are microseconds."""
 
     def __init__(self) -> None:
         """Begin with nothing; the first transaction writes."""
         # What the transaction under way adds. Each begins with its name and queue: SUBMITTED and
-        # how many jobs; WAIT and how long the job was ready; ATTEMPTS, verdict, how long it
-        # lasted, and the most memory or None; RECLAIMED.
+        # how many jobs; WAIT and how long the job was ready; `attempt`; RECLAIMED.
         self.happened: list[tuple[Any, ...]] = []
         self.every = BUSY_EVERY  # seconds since the last write after which this one writes
         self._committed: _Sums = Counter()  # of transactions before

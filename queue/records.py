@@ -53,11 +53,14 @@ class Claim(NamedTuple):
 
     execution: int
     job: int
+    attempt: int
+    ready_since: int
+    # What never changes in the life of the job.
     uuid: str
     name: str
-    attempt: int
     max_attempts: int
     queue_id: int
+    priority: int
     kind: str
     function_module: str
     function_name: str
@@ -71,8 +74,6 @@ class Claim(NamedTuple):
     max_memory: int | None
     pass_parent_results: bool | None
     parents: int
-    ready_since: int = 0
-    priority: int = 0
 
 
 class Output(NamedTuple):

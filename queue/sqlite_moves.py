@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
-from gigq.queue.figures import ATTEMPTS, IDLE_EVERY, WAIT
-from gigq.queue.records import Claim, Outcome, Output, Settled
+from gigq.queue.figures import IDLE_EVERY, WAIT, attempt
+from gigq.queue.records import Settled
+from gigq.queue.sqlite_relay import completed_values
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from gigq.queue.connection import Connection
     from gigq.queue.figures import Figures
     from gigq.queue.outlook import Outlook
+    from gigq.queue.records import Claim, Outcome, Output
+    from gigq.queue.sqlite_claiming import Claiming
 
 CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the write lock
 _DUE_AT_ONCE = 200
@@ -32,10 +35,13 @@ class Moves:
     Its counters and figures are written last, and forgotten when it is undone.
     """
 
-    def __init__(self, connection: Connection, figures: Figures, outlook: Outlook) -> None:
+    def __init__(
+        self, connection: Connection, figures: Figures, outlook: Outlook, claiming: Claiming
+    ) -> None:
         """Prepare it; what is done is added to `figures`."""
         self.figures = figures
         self._outlook = outlook
+        self._claiming = claiming
         self._connection = connection
         self._now = 0  # microseconds UTC
         self._tally: dict[tuple[int, str], int] = {}
@@ -120,7 +126,7 @@ class Moves:
                 self._promote()
             if outlook.is_telling:
                 self._go_on_telling()
-            claims = self._pick(most)
+            claims = self._claiming.choose(most)
             if claims or has_looked:
                 return claims
             outlook.forget()
@@ -132,25 +138,6 @@ class Moves:
             self.moved(queue, State.SCHEDULED, State.READY)
         self._outlook.forget()
 
-    def _pick(self, most: int) -> list[Claim]:
-        """Choose the next ready jobs. One that may be begun only once is taken alone."""
-        only_queue = self._outlook.only_queue
-        if only_queue is not None:
-            rows = self._connection.rows(sql.PICK_SEVERAL, (only_queue, most))
-        elif most == 1:
-            rows = self._connection.rows(sql.PICK)
-        else:
-            rows = [
-                row
-                for (queue,) in self._connection.rows(sql.OPEN_QUEUES)
-                for row in self._connection.rows(sql.PICK_SEVERAL, (queue, most))
-            ]
-        if most == 1:
-            return [Claim(*row) for row in rows]
-        picked = sorted((Claim(*row) for row in rows), key=_urgency)[:most]
-        alone = next((n for n, each in enumerate(picked) if each.max_attempts == 1), most)
-        return picked[: max(alone, 1)]
-
     def _take(
         self, claims: list[Claim], worker: int, output: Output | None, *, lives: bool
     ) -> None:
@@ -158,16 +145,10 @@ class Moves:
         if not lives and self._connection.row(sql.WORKER_LIVES, (worker,)) is None:
             message = f"worker {worker} has ended and cannot claim; register again"
             raise StoreError(message)
-        now, executions = self._now, []
         for claim in claims:
-            log, start, _ = output or (None, None, None)
-            output = None  # those after the first begin later
-            executions.append((claim.execution, claim.job, claim.attempt, worker, now, log, start))
             self.moved(claim.queue_id, _READY, _RUNNING)
-            self.figures.happened.append((WAIT, claim.queue_id, now - claim.ready_since))
-        self._connection.run_many(sql.ADD_EXECUTION, executions)
-        held = [(claim.execution, now, claim.job) for claim in claims]
-        self._connection.run_many(sql.HOLD_JOB, held)
+            self.figures.happened.append((WAIT, claim.queue_id, self._now - claim.ready_since))
+        self._claiming.hold(claims, worker, output, self._now)
 
     # Ending
 
@@ -197,28 +178,11 @@ class Moves:
         ended_at = outcome.ended_at or self._now
         self._end_execution(outcome, started_at, ended_at)
         self.moved(outcome.queue_id, _RUNNING, target)
-        self.figures.happened.append(
-            (
-                ATTEMPTS,
-                outcome.queue_id,
-                outcome.verdict,
-                ended_at - started_at,
-                outcome.peak_memory,
-            )
-        )
+        self.figures.happened.append(attempt(outcome, started_at, ended_at))
 
     def _end_execution(self, outcome: Outcome, started_at: int, ended_at: int) -> None:
-        if outcome.verdict is Verdict.COMPLETED and outcome.output is None:
-            self._completed.append(
-                (
-                    started_at,
-                    ended_at,
-                    outcome.result,
-                    outcome.cpu_time,
-                    outcome.peak_memory,
-                    outcome.execution,
-                )
-            )
+        if outcome.verdict is Verdict.COMPLETED:
+            self._completed.append(completed_values(outcome, started_at, ended_at))
             return
         self._connection.run(
             sql.END_EXECUTION,
@@ -370,10 +334,6 @@ class Moves:
     def _recount(self, job: int, due_at: int | None) -> tuple[State, int]:
         (waiting_on,) = self._connection.row(sql.UNFINISHED_PARENTS, (job,))
         return self.awake_or_blocked(waiting_on, due_at), waiting_on
-
-
-def _urgency(claim: Claim) -> tuple[int, int]:
-    return -claim.priority, claim.job
 
 
 _NO_LAST = (1 << 63) - 1

@@ -24,6 +24,7 @@ from gigq.queue.errors import (
 )
 from gigq.queue.figures import AT_ONCE, RECLAIMED, Figures
 from gigq.queue.identity import Identity
+from gigq.queue.look_ahead import LookAhead
 from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.outlook import Outlook
 from gigq.queue.records import (
@@ -47,7 +48,9 @@ from gigq.queue.records import (
     WorkerRow,
     WorkflowRow,
 )
+from gigq.queue.sqlite_claiming import Claiming
 from gigq.queue.sqlite_moves import Moves
+from gigq.queue.sqlite_relay import Relay
 from gigq.queue.sqlite_submit import Submission
 from gigq.queue.states import HELD, PENDING, TAKEN_BACK, UNSUCCESSFUL, State
 from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
@@ -109,9 +112,12 @@ class SqliteStore(Store):
         except BaseException:
             self._connection.close()
             raise
+        self._look_ahead = LookAhead()
+        self._claiming = Claiming(self._connection, self._outlook, self._look_ahead)
+        self._relay = Relay(self._connection, self._figures, self._outlook, self._claiming)
 
     def _moves(self) -> Moves:
-        return Moves(self._connection, self._figures, self._outlook)
+        return Moves(self._connection, self._figures, self._outlook, self._claiming)
 
     # What clients do
 
@@ -193,8 +199,15 @@ class SqliteStore(Store):
         output: Output | None = None,
     ) -> Settled:
         """End these executions, make their children ready, claim up to `claim` jobs."""
-        with self._moves() as moves:
-            return moves.settle(worker, outcomes, claim, output)
+        settled = None
+        if claim == 1 and len(outcomes) == 1:
+            settled = self._relay.settle(worker, outcomes[0], output)
+        if settled is None:
+            with self._moves() as moves:
+                settled = moves.settle(worker, outcomes, claim, output)
+        if claim == 1 and settled.claims:
+            self._look_ahead.look(self._connection, settled.claims[0], clock.now())
+        return settled
 
     def begin(self, execution: int) -> None:
         """Make sure that no power loss forgets this claim."""

@@ -28,25 +28,32 @@ ADD_EDGE = "INSERT INTO edge (parent_id, child_id, place) VALUES (?, ?, ?)"
 
 # Claiming. The head of each queue by the partial index; then the best of the heads.
 
-_CLAIM = """
-SELECT (j.id << 24) + j.begun, j.id, j.uuid, j.name, j.attempts + 1, j.max_attempts, j.queue_id,
-       s.kind,
-       s.function_module, s.function_name, s.script, s.import_root, s.directory, s.job_directory,
-       s.python, s.params, s.timeout, s.max_memory, s.pass_parent_results, s.parents, j.updated_at,
-       j.priority"""
-PICK = f"""{_CLAIM}
+_SPEC = """j.uuid, j.name, j.max_attempts, j.queue_id, j.priority, s.kind, s.function_module,
+       s.function_name, s.script, s.import_root, s.directory, s.job_directory, s.python, s.params,
+       s.timeout, s.max_memory, s.pass_parent_results, s.parents"""
+_HELD = "(j.id << 24) + j.begun, j.id, j.attempts + 1, j.updated_at"
+_READY = """
+ WHERE j.live = 1 AND j.queue_id = ?1 AND (SELECT paused FROM queue WHERE id = ?1) = 0
+ ORDER BY j.priority DESC, j.id"""
+PICK = f"""
+SELECT {_HELD}
   FROM (SELECT (SELECT id FROM job INDEXED BY job_live
                  WHERE live = 1 AND queue_id = q.id
                  ORDER BY priority DESC, id LIMIT 1) AS id
           FROM queue q WHERE q.paused = 0) head
   JOIN job j ON j.id = head.id
-  JOIN job_spec s ON s.job_id = j.id
  ORDER BY j.priority DESC, j.id LIMIT 1"""  # noqa: S608
+PICK_IN_QUEUE = f"SELECT {_HELD} FROM job j INDEXED BY job_live {_READY} LIMIT 1"  # noqa: S608
 OPEN_QUEUES = "SELECT id FROM queue WHERE paused = 0"
-PICK_SEVERAL = f"""{_CLAIM}
+PICK_WITH_SPECS = f"""
+SELECT {_HELD}, {_SPEC}
+  FROM job j INDEXED BY job_live CROSS JOIN job_spec s ON s.job_id = j.id {_READY}
+ LIMIT ?2"""  # noqa: S608
+SPEC = f"SELECT {_SPEC} FROM job j JOIN job_spec s ON s.job_id = j.id WHERE j.id = ?"  # noqa: S608
+AHEAD = f"""
+SELECT j.id, {_SPEC}
   FROM job j INDEXED BY job_live CROSS JOIN job_spec s ON s.job_id = j.id
- WHERE j.live = 1 AND j.queue_id = ?1 AND (SELECT paused FROM queue WHERE id = ?1) = 0
- ORDER BY j.priority DESC, j.id LIMIT ?2"""  # noqa: S608
+ WHERE j.live = 1 AND j.queue_id = ?1 ORDER BY j.priority DESC, j.id LIMIT ?2"""  # noqa: S608
 WORKER_LIVES = "SELECT 1 FROM worker WHERE id = ? AND ended_at IS NULL"
 ADD_EXECUTION = """
 INSERT INTO execution (id, job_id, attempt, worker_id, started_at, output_log, output_start)
@@ -83,8 +90,10 @@ UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, update
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
 # The same of what most jobs are: completed, and nobody has asked for their end (MARK_TO_END).
 COMPLETE_JOB = """
-UPDATE job SET state = 'completed', updated_at = ?
- WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed') AND cause IS NULL"""
+UPDATE job SET state = 'completed', updated_at = ?1
+ WHERE id = ?2 AND execution_id = ?3 AND state IN ('running', 'claimed') AND cause IS NULL"""
+COMPLETE_CHILDLESS = f"""{COMPLETE_JOB}
+   AND NOT EXISTS (SELECT 1 FROM edge WHERE parent_id = ?2)"""  # noqa: S608
 END_EXECUTION = """
 UPDATE execution
    SET verdict = ?1, started_at = ?2, ended_at = ?3, cause = ?4, result = ?5, error = ?6,
@@ -94,12 +103,12 @@ UPDATE execution
        output_start = coalesce(?10, CASE WHEN ?1 = 'lost' THEN output_start END),
        output_end = ?11, cpu_time = ?12, peak_memory = ?13
  WHERE id = ?14"""
-# The same of what most jobs are: completed, with nothing printed. Each NULL that is handed over
-# costs more than its column.
+# The same of what most jobs are: completed. Each NULL that is handed over costs more than its
+# column.
 COMPLETE_EXECUTION = """
 UPDATE execution
    SET verdict = 'completed', started_at = ?, ended_at = ?, result = ?, cpu_time = ?,
-       peak_memory = ?, output_log = NULL, output_start = NULL
+       peak_memory = ?, output_log = ?, output_start = ?, output_end = ?
  WHERE id = ?"""
 STARTED_AT = "SELECT started_at FROM execution WHERE id = ?"
 ATTEMPTS = """

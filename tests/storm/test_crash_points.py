@@ -128,7 +128,7 @@ class TestCrashPoints:
         """The statements that tell transactions apart are the store's."""
         ours = {value for name, value in vars(sql).items() if name.isupper()}
         for name, point in CRASH_POINTS.items():
-            for statement in (point.beside, point.without):
+            for statement in (point.beside, *point.without):
                 assert statement in ("", *ours), name
             if name not in ("checkpoint", "set_up"):
                 assert point.statement in ours, name

@@ -105,11 +105,28 @@ class TestPlans:
                 [
                     r"SEARCH job USING INDEX job_live \(live=\? AND queue_id=\?\)",
                     r"SEARCH j USING INTEGER PRIMARY KEY",
+                ],
+            ),
+            (
+                "PICK_IN_QUEUE",
+                [
+                    r"SEARCH queue USING INTEGER PRIMARY KEY",
+                    r"SEARCH j USING INDEX job_live \(live=\? AND queue_id=\?\)",
+                ],
+            ),
+            (
+                "SPEC",
+                [r"SEARCH j USING INTEGER PRIMARY KEY", r"SEARCH s USING INTEGER PRIMARY KEY"],
+            ),
+            (
+                "AHEAD",
+                [
+                    r"SEARCH j USING INDEX job_live \(live=\? AND queue_id=\?\)",
                     r"SEARCH s USING INTEGER PRIMARY KEY",
                 ],
             ),
             (
-                "PICK_SEVERAL",
+                "PICK_WITH_SPECS",
                 [
                     r"SEARCH queue USING INTEGER PRIMARY KEY",
                     r"SEARCH j USING INDEX job_live \(live=\? AND queue_id=\?\)",
@@ -118,6 +135,13 @@ class TestPlans:
             ),
             ("HOLD_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("COMPLETE_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
+            (
+                "COMPLETE_CHILDLESS",
+                [
+                    r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)",
+                    r"SEARCH edge USING PRIMARY KEY \(parent_id=\?\)",
+                ],
+            ),
             ("END_JOB", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("END_EXECUTION", [r"SEARCH execution USING INTEGER PRIMARY KEY \(rowid=\?\)"]),
             ("ATTEMPTS", [r"SEARCH j USING INTEGER PRIMARY KEY", r"SEARCH s USING INTEGER PRIM"]),
