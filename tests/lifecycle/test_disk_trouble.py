@@ -33,7 +33,7 @@ WORKERS = "[workers]\ncount = 2\nreload = false\n"
 NOTICED_WITHIN = 3.0 * GENEROUS
 LASTS = 1.6  # seconds that a trouble goes on, so that whoever tried each second tried again
 MEBIBYTE = 1 << 20
-DISK = 24 * MEBIBYTE
+DISK = 64 * MEBIBYTE
 DAMAGED = 78
 WRITES = "pwrite64,fsync,fdatasync"
 

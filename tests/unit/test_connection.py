@@ -19,7 +19,7 @@ import pytest
 from gigq import Job, JobQueue
 from gigq.queue import clock
 from gigq.queue.companions import Companions
-from gigq.queue.connection import CHECKPOINT_BYTES, Connection, is_busy, roll_back_interrupted
+from gigq.queue.connection import Connection, is_busy, roll_back_interrupted
 from gigq.queue.errors import StoreBusyError, StoreError
 from gigq.queue.identity import own_identity
 from gigq.queue.sqlite_store import SqliteStore
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEGABYTE = 1 << 20
+CHECKPOINT_BYTES = 4 * MEGABYTE
 
 WRITE_UNTIL_TOLD = """
 import fcntl, json, os, sys, time
@@ -253,7 +254,7 @@ class TestLog:
             name = path.parent / "elsewhere" / "link.db"
             name.parent.mkdir()
             name.symlink_to(path)
-        with closing(SqliteStore(name, durable=False)) as store:
+        with closing(SqliteStore(name, durable=False, checkpoint_bytes=CHECKPOINT_BYTES)) as store:
             longest = 0
             for _ in range(16):
                 write_megabyte(store)
@@ -262,7 +263,9 @@ class TestLog:
 
     def test_many_writers(self, path: Path) -> None:
         """Writers that take turns keep the log as short as one does."""
-        stores = [SqliteStore(path, durable=False) for _ in range(3)]
+        stores = [
+            SqliteStore(path, durable=False, checkpoint_bytes=CHECKPOINT_BYTES) for _ in range(3)
+        ]
         longest = 0
         for number in range(18):
             write_megabyte(stores[number % 3])
@@ -275,7 +278,7 @@ class TestLog:
         """A reader pins the log only as long as it reads."""
         outsider.execute("BEGIN")
         outsider.execute("SELECT * FROM job").fetchall()
-        with closing(SqliteStore(path, durable=False)) as store:
+        with closing(SqliteStore(path, durable=False, checkpoint_bytes=CHECKPOINT_BYTES)) as store:
             for _ in range(12):
                 write_megabyte(store)
             assert log_size(path) > 12 * MEGABYTE
@@ -289,7 +292,7 @@ class TestLog:
         companions = Companions(path)
         lock = companions.open_lock(companions.checkpoint_lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with closing(SqliteStore(path, durable=False)) as store:
+        with closing(SqliteStore(path, durable=False, checkpoint_bytes=CHECKPOINT_BYTES)) as store:
             for _ in range(6):
                 write_megabyte(store)
             os.close(lock)
