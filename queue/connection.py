@@ -99,6 +99,7 @@ class Connection:
         self._checkpoint_bytes = self._checkpoint_above = checkpoint_bytes
         self.waits = 0  # how often the write lock was not had at once
         self._is_full = False  # the disk
+        self._is_folder_synced = False
         self._gate: sqlite3.Connection | None = None
         self.synchronous = synchronous
         self._sqlite = self._open()
@@ -343,8 +344,27 @@ class Connection:
         finally:
             os.close(lock)
 
+    def sync(self) -> None:
+        """Let what was committed outlast a loss of power. Raises StoreUnusableError."""
+        try:
+            self._sync_log()
+            if not self._is_folder_synced:
+                self._sync_folder()
+        except OSError as error:
+            message = f"{self._log} cannot be synced: {error.strerror}; look at its disk"
+            raise StoreUnusableError(message) from error
+
+    def _sync_folder(self) -> None:
+        """See that the log, which this connection may have made, is found again."""
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._is_folder_synced = True  # while it is open, nobody makes another one
+
     def _sync_log(self) -> None:
-        """Sync what the checkpoint has to find synced, while others can still write."""
+        """Sync what was committed, while others can write."""
         # No connection locks this file (the locks are on the database and on -shm), so that closing
         # a descriptor of it drops none.
         log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)

@@ -209,6 +209,10 @@ class SqliteStore(Store):
             self._look_ahead.look(self._connection, settled.claims[0], clock.now())
         return settled
 
+    def sync(self) -> None:
+        """Wait for the disk, after a commit that did not."""
+        self._connection.sync()
+
     def begin(self, execution: int) -> None:
         """Make sure that no power loss forgets this claim."""
         with self._durably():

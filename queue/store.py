@@ -113,6 +113,13 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def sync(self) -> None:
+        """Let all that was done until now outlast a loss of power.
+
+        Raises StoreUnusableError: all of it stands, and may not outlast one.
+        """
+
+    @abstractmethod
     def begin(self, execution: int) -> None:
         """Note that it begins now, and make sure that no power loss forgets this claim.
 

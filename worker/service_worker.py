@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
@@ -158,14 +159,15 @@ class ServiceWorker:
                 idle = True
         return self._leave(ended)
 
-    def _open_store(self) -> SqliteStore:
-        return SqliteStore(self._orders.database, durable=self._orders.durable, create=False)
+    def _open_store(self, *, durable: bool = False) -> SqliteStore:
+        return SqliteStore(self._orders.database, durable=durable, create=False)
 
     def _new_batch(self) -> Batch | None:
         """Begin to take several jobs at a time, if that is wanted."""
         if self._orders.batch == 1:
             return None
-        return Batch(self._orders.batch, self._open_store, self._wakeup.ring_next)
+        open_store = partial(self._open_store, durable=self._orders.durable)
+        return Batch(self._orders.batch, open_store, self._wakeup.ring_next)
 
     def _preload(self) -> None:
         """Load what the jobs of others needed; why that does not work, a job will tell."""
@@ -266,7 +268,19 @@ class ServiceWorker:
         self._tell_dropped(settled.dropped)
         if settled.more:
             self._wakeup.ring_next()
+        if self._orders.durable and (ended or settled.claims):
+            self._sync()
         return settled
+
+    def _sync(self) -> None:
+        """Wait for the disk. Not in the transaction, where all others would wait as well."""
+        while True:
+            try:
+                self._store.sync()
+                break
+            except StoreUnusableError as error:
+                self._wait_out(error)
+        self._is_out_of_trouble()
 
     def _tell_dropped(self, dropped: list[Outcome]) -> None:
         for outcome in dropped:

@@ -7,7 +7,6 @@ told without the database. `lifecycle.oracle` reads it.
 from __future__ import annotations
 
 import ctypes
-import gc
 import json
 import os
 import signal
@@ -21,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import gigq
 from gigq.db_utils import get_connection
-from gigq.queue.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,9 +107,20 @@ def exit_script(key: str) -> None:
         sys.exit(3)
 
 
-def durability() -> list[str]:
-    """Tell what the worker's own connections to the database wait for."""
-    return [each.synchronous for each in gc.get_objects() if isinstance(each, Connection)]
+_syncs: list[int] = []
+
+
+def syncs() -> int:
+    """Tell how often this process has waited for the disk since it first ran this."""
+    fdatasync = os.fdatasync
+    if fdatasync.__name__ != "counted":
+
+        def counted(descriptor: int) -> None:
+            fdatasync(descriptor)
+            _syncs.append(descriptor)
+
+        os.fdatasync = counted
+    return len(_syncs)
 
 
 def variable(name: str) -> str | None:

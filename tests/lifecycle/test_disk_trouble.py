@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lifecycle.oracle import Oracle
 
 WORKERS = "[workers]\ncount = 2\nreload = false\n"
+ONE_WORKER = "[workers]\ncount = 1\nreload = false\n"
 NOTICED_WITHIN = 3.0 * GENEROUS
 LASTS = 1.6  # seconds that a trouble goes on, so that whoever tried each second tried again
 MEBIBYTE = 1 << 20
@@ -222,7 +223,7 @@ def test_worker_whose_disk_fails(folder: Path, oracle: Oracle) -> None:
 @pytest.mark.usefixtures("_strace")
 def test_claim_that_cannot_be_synced(folder: Path, oracle: Oracle) -> None:
     """A job that may run only once is given back, and begun when its claim is on the disk."""
-    with Service(folder, configuration="[workers]\ncount = 1\nreload = false\n") as service:
+    with Service(folder, configuration=ONE_WORKER) as service:
         service.wait_ready()
         (pid,) = service.worker_pids().values()
         with failing(pid, "fsync,fdatasync"):
@@ -232,6 +233,27 @@ def test_claim_that_cannot_be_synced(folder: Path, oracle: Oracle) -> None:
         assert not service.events("worker_lost")
     oracle.check()
     assert len(oracle.runs()) == 1
+
+
+@pytest.mark.usefixtures("_strace")
+def test_end_that_cannot_be_synced(folder: Path, oracle: Oracle) -> None:
+    """With durability = "full" no job begins before the last one's end is on the disk."""
+    with Service(folder, configuration='durability = "full"\n' + ONE_WORKER) as service:
+        service.wait_ready()
+        (pid,) = service.worker_pids().values()
+        first = service.submit("jobs.wait", {"key": "first"})
+        oracle.wait_begun("first")
+        with failing(pid, "fdatasync"):  # the job's own notes are not meant
+            oracle.let_go("first")
+            second = service.submit("jobs.quick", {"key": "second"})
+            assert "cannot be synced" in service.wait_for("store_waiting")["error"]
+            lasting(service)
+            assert not oracle.runs("second")
+        service.wait_for("store_recovered", seconds=NOTICED_WITHIN)
+        assert service.wait_status(first, "completed")["attempts"] == 1
+        assert service.wait_status(second, "completed")["attempts"] == 1
+        assert not service.events("worker_lost")
+    oracle.check()
 
 
 @pytest.mark.usefixtures("_strace")

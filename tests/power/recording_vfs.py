@@ -8,10 +8,12 @@ sqlite.org/c3ref/io_methods.html for the two structures.
 from __future__ import annotations
 
 import ctypes
+import os
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +103,20 @@ class RecordingVfs:
         finally:
             self._library.sqlite3_vfs_register(self._default, 1)
             self._library.sqlite3_vfs_unregister(ctypes.byref(self._vfs))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Record as well what the program syncs past SQLite."""
+        fdatasync = os.fdatasync
+
+        def recorded(descriptor: int) -> None:
+            fdatasync(descriptor)
+            path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+            if path.startswith(self._prefix):
+                self.steps.append(Step("sync", path))
+
+        with patch.object(os, "fdatasync", recorded):
+            yield
 
     def note(self, number: int) -> None:
         """Record that so far all is done that the test wants to remember as `number`."""

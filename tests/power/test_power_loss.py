@@ -98,9 +98,16 @@ def dump(path: Path) -> tuple[Any, ...]:
 class Story:
     """Clients and a worker at work on one database, told step by step."""
 
-    def __init__(self, path: Path, seed: int, *, durable: bool = True) -> None:
-        """Open the file; with `durable` false, clients do not wait for the disk: a planted bug."""
+    def __init__(
+        self, path: Path, seed: int, *, durable: bool = True, full: bool = False, syncs: bool = True
+    ) -> None:
+        """Open the file; with `full`, the worker waits for the disk each time.
+
+        With `durable` or `syncs` false, clients or that worker do not: two planted bugs.
+        """
         self.path = path
+        self.full = full
+        self.syncs = syncs
         self.chance = random.Random(seed)
         self.vfs = RecordingVfs(path)
         self.states: list[tuple[Any, ...]] = []  # the database after each transaction
@@ -134,9 +141,10 @@ class Story:
             self.cancel,
             self.requeue,
         ]
-        for _ in range(steps):
-            certain = self.chance.choice(acts)()
-            self._note(certain=certain)
+        with self.vfs.listening():
+            for _ in range(steps):
+                certain = self.chance.choice(acts)()
+                self._note(certain=certain)
         self.client.close()
         self.server.close()
         self._note(certain=False)
@@ -155,12 +163,20 @@ class Story:
         return True
 
     def work(self) -> bool:
-        """Settle what runs and claim the next; what may be begun once is certain to be begun."""
+        """Settle what runs and claim the next; what may be begun once is certain to be begun.
+
+        With `full`, all of it is certain.
+        """
         ended = [outcomes.completed(claim, '"x"') for claim in self.held]
         if self.held and self.chance.random() < 0.3:
             verdict = self.chance.choice([Verdict.FAILED, Verdict.TIMEOUT, Verdict.LOST])
             ended = [outcome._replace(verdict=verdict, result=None) for outcome in ended]
         self.held = self.server.settle(self.worker, ended, 1, Output("log", 0)).claims
+        if self.full:
+            self._note(certain=False)
+            if self.syncs:
+                self.server.sync()
+            return True
         if self.held and self.held[0].max_attempts == 1:
             self._note(certain=False)
             self.server.begin(self.held[0].execution)
@@ -241,20 +257,30 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "gigq.db"
 
 
-def tell(path: Path, seed: int, steps: int, *, durable: bool = True) -> Story:
+def tell(path: Path, seed: int, steps: int, **how: bool) -> Story:
     """Tell a story; skip where it cannot be recorded."""
     try:
-        story = Story(path, seed, durable=durable)
+        story = Story(path, seed, **how)
     except NotPossibleError as error:
         pytest.skip(str(error))
     story.tell(steps)
     return story
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_what_was_promised_is_there(path: Path, tmp_path: Path, seed: int) -> None:
-    """No loss of power takes a submit, a cancel, a requeue, or the begin of what may run once."""
-    story = tell(path, seed, 120)
+@pytest.mark.parametrize(
+    ("seed", "full"), [(1, False), (2, False), (3, True)], ids=["1", "2", "full"]
+)
+def test_what_was_promised_is_there(
+    path: Path,
+    tmp_path: Path,
+    seed: int,
+    full: bool,  # noqa: FBT001
+) -> None:
+    """No loss of power takes a submit, a cancel, a requeue, or the begin of what may run once.
+
+    Nor, with durability = "full", anything else.
+    """
+    story = tell(path, seed, 120, full=full)
     kinds = [step.kind for step in story.vfs.steps]
     assert kinds.count("sync") > 100
     checkpoints = [s for s in story.vfs.steps if s.kind == "sync" and s.file == str(path)]
@@ -265,5 +291,12 @@ def test_what_was_promised_is_there(path: Path, tmp_path: Path, seed: int) -> No
 def test_submit_that_does_not_wait_is_found(path: Path, tmp_path: Path) -> None:
     """The same test tells of a client that returns before its work is on the disk."""
     story = tell(path, 1, 60, durable=False)
+    found = list(violations(story, tmp_path, random.Random(1)))
+    assert any("had been promised" in each for each in found)
+
+
+def test_worker_that_does_not_wait_is_found(path: Path, tmp_path: Path) -> None:
+    """It tells as well of a worker that goes on before its work is on the disk."""
+    story = tell(path, 3, 60, full=True, syncs=False)
     found = list(violations(story, tmp_path, random.Random(1)))
     assert any("had been promised" in each for each in found)
