@@ -49,8 +49,9 @@ CREATE TABLE job (
 
 CREATE INDEX job_ready ON job (queue_id, priority DESC, id) WHERE state = 'ready';
 CREATE INDEX job_scheduled ON job (due_at) WHERE state = 'scheduled';
+-- Alternatives here as well: it is asked of each change of a state, twice.
 CREATE INDEX job_unsuccessful ON job (state, id)
-  WHERE state IN ('failed', 'timeout', 'cancelled');
+  WHERE state = 'failed' OR state = 'timeout' OR state = 'cancelled';
 CREATE INDEX job_workflow ON job (workflow_id) WHERE workflow_id IS NOT NULL;
 
 -- What a job is, written once.

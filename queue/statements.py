@@ -179,10 +179,11 @@ _OVER = """{job}.updated_at < CASE {job}.state WHEN 'completed' THEN ?2 WHEN 'fa
                      WHEN 'timeout' THEN ?4 WHEN 'cancelled' THEN ?5 ELSE 0 END"""
 JOBS_AFTER = """
 SELECT id, state, workflow_id, created_at, updated_at FROM job WHERE id > ? ORDER BY id LIMIT ?"""
-# The second condition is the one of the index, word by word.
+# The last two conditions are the one of the index, word by word: now, and in older databases.
 UNSUCCESSFUL_AFTER = """
 SELECT id, state, workflow_id, created_at, updated_at FROM job INDEXED BY job_unsuccessful
- WHERE state = ? AND state IN ('failed', 'timeout', 'cancelled') AND id > ?
+ WHERE state = ? AND id > ? AND (state = 'failed' OR state = 'timeout' OR state = 'cancelled')
+   AND state IN ('failed', 'timeout', 'cancelled')
  ORDER BY id LIMIT ?"""
 WORKFLOW_BEFORE = """
 SELECT id FROM job WHERE workflow_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""

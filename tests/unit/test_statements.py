@@ -253,6 +253,20 @@ class TestPlans:
         few = ("PICK", "OVER_AMONG", "OPEN_EXECUTIONS")
         assert sorts == ["USE TEMP B-TREE FOR ORDER BY"] * (name in few)
 
+    def test_index_of_older_databases(self, tmp_path: Path) -> None:
+        """The same statement fits the index as it was written at first."""
+        path = tmp_path / "gigq.db"
+        SqliteStore(path).close()
+        with closing(sqlite3.connect(path)) as older:
+            older.execute("DROP INDEX job_unsuccessful")
+            older.execute(
+                """
+                CREATE INDEX job_unsuccessful ON job (state, id)
+                 WHERE state IN ('failed', 'timeout', 'cancelled')"""
+            )
+            (step,) = plan(older, NAMED["UNSUCCESSFUL_AFTER"])
+        assert step.startswith("SEARCH job USING INDEX job_unsuccessful (state=? AND id>?)")
+
     def test_plans_stay_with_many_rows(self, tmp_path: Path) -> None:
         """Statistics of a large database (ANALYZE) turn no hot statement into a scan."""
         path = tmp_path / "gigq.db"
