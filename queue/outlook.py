@@ -33,7 +33,8 @@ class Outlook:
 
     def look(self, connection: Connection, now: int) -> bool:
         """Learn it, unless that was done a moment ago; True where it was done now."""
-        if self._is_believed(now):
+        # The wall clock may be set back.
+        if self._seen_at is not None and self._seen_at <= now < self._seen_at + BELIEVED:
             return False
         self._seen_at = now
         is_telling, self.next_due, self.only_queue = connection.row(sql.OUTLOOK)
@@ -46,9 +47,4 @@ class Outlook:
             self.only_queue == queue
             and not self.is_telling
             and (self.next_due is None or now < self.next_due)
-            and self._is_believed(now)
         )
-
-    def _is_believed(self, now: int) -> bool:
-        # The wall clock may be set back.
-        return self._seen_at is not None and self._seen_at <= now < self._seen_at + BELIEVED

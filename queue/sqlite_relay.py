@@ -54,17 +54,18 @@ class Relay:
             return None
         job, execution = ended.job, ended.execution
         values = completed_values(ended, start, end)
-        connection, figures, claiming = self._connection, self._figures, self._claiming
+        connection, figures, outlook = self._connection, self._figures, self._outlook
         figures.begin()
         connection.begin()
         try:
             now = clock.now()
-            claim = claiming.choose_one()
+            is_usual = not outlook.look(connection, now) or outlook.is_only(queue, now)
+            claim = self._claiming.choose_one() if is_usual else None
             if claim is None or not connection.run(sql.COMPLETE_CHILDLESS, (now, job, execution)):
                 connection.roll_back()
                 self._tries.failed()
                 return None
-            claiming.hold((claim,), worker, output, now)
+            self._claiming.hold((claim,), worker, output, now)
             connection.run(sql.COMPLETE_EXECUTION, values)
             connection.run(sql.COUNT_PAIR, (queue, _COMPLETED, 1, queue, _READY, -1))
             figures.happened += attempt(ended, start, end), (WAIT, queue, now - claim.ready_since)
