@@ -3,7 +3,9 @@
     python benchmarks/submit.py
 
 One by one: `JobQueue.submit` of a fresh Job, durable each, beside a transaction of its own for each
-(synchronous = FULL) that inserts the same rows. In bulk: `submit_many`, a workflow and
+(synchronous = FULL) that inserts the same rows. Both begin with as many as fill their log once,
+which are not counted: where a log has blocks, as beside a service that has run for a while, to sync a
+write takes half as long as where it grows. In bulk: `submit_many`, a workflow and
 `submit_chunks`, beside one transaction of the same rows. The bare loops make a uuid and encode the
 parameters for each job, and nothing else. Last, the memory of a process that submits many jobs in
 chunks, after the first tenth and at the end.
@@ -101,12 +103,13 @@ class Rows:
         return row
 
 
-def bare_one_by_one(path: Path, jobs: int) -> float:
-    """Insert each in a transaction of its own; a second's."""
+def bare_one_by_one(path: Path, before: int, jobs: int) -> float:
+    """Insert each in a transaction of its own; how many a second after the first ones."""
     with closing(connected(str(path), "FULL")) as connection:
-        rows, run = Rows(connection), connection.execute
-        start = time.perf_counter()
-        for key in range(2, jobs + 2):
+        rows, run, start = Rows(connection), connection.execute, 0.0
+        for key in range(2, before + jobs + 2):
+            if key == before + 2:
+                start = time.perf_counter()
             job, spec = rows.job(key, time.time_ns() // 1000), rows.spec(key)
             begin(connection)
             run(rows.add_job, job)
@@ -130,10 +133,15 @@ def bare_at_once(path: Path, jobs: int) -> float:
         return jobs / (time.perf_counter() - start)
 
 
-def one_by_one(queue: JobQueue, jobs: Iterator[Job]) -> None:
-    """Submit each by itself."""
-    for job in jobs:
-        queue.submit(job)
+def one_by_one(path: Path, before: int, jobs: int) -> float:
+    """Submit each by itself, and make it: how many a second after the first ones."""
+    with JobQueue(path) as queue:
+        start = 0.0
+        for number in range(before + jobs):
+            if number == before:
+                start = time.perf_counter()
+            queue.submit(Job("noop", "jobs.noop", {"number": number}))
+        return jobs / (time.perf_counter() - start)
 
 
 def workflow(queue: JobQueue, jobs: Iterator[Job]) -> None:
@@ -144,8 +152,8 @@ def workflow(queue: JobQueue, jobs: Iterator[Job]) -> None:
     whole.submit_all(queue)
 
 
-def submitted(path: Path, jobs: int, submit: Callable[[JobQueue, Iterator[Job]], object]) -> float:
-    """Submit so many; a second's, with the making of each Job."""
+def at_once(path: Path, jobs: int, submit: Callable[[JobQueue, Iterator[Job]], object]) -> float:
+    """Submit so many in bulk; a second's, with the making of each Job."""
     with JobQueue(path) as queue:
         queue.stats()  # opens it
         start = time.perf_counter()
@@ -169,19 +177,24 @@ def fresh(place: Path, insert: Callable[[Path], float], jobs: int) -> float:
         return found
 
 
-def contestants(place: Path, singles: int, bulk: int) -> dict[str, Callable[[], float]]:
+def contestants(
+    place: Path, before: int, singles: int, bulk: int
+) -> dict[str, Callable[[], float]]:
     """Give who submits; each call gives jobs a second."""
 
-    def ours(jobs: int, submit: Callable[[JobQueue, Iterator[Job]], object]) -> float:
-        return fresh(place, lambda path: submitted(path, jobs, submit), jobs)
+    def singly(insert: Callable[[Path, int, int], float]) -> float:
+        return fresh(place, lambda path: insert(path, before, singles), before + singles)
+
+    def many(submit: Callable[[JobQueue, Iterator[Job]], object]) -> float:
+        return fresh(place, lambda path: at_once(path, bulk, submit), bulk)
 
     return {
-        ONE: lambda: ours(singles, one_by_one),
-        BARE_ONE: lambda: fresh(place, lambda path: bare_one_by_one(path, singles), singles),
-        MANY: lambda: ours(bulk, JobQueue.submit_many),
+        ONE: lambda: singly(one_by_one),
+        BARE_ONE: lambda: singly(bare_one_by_one),
+        MANY: lambda: many(JobQueue.submit_many),
         BARE_MANY: lambda: fresh(place, lambda path: bare_at_once(path, bulk), bulk),
-        WORKFLOW: lambda: ours(bulk, workflow),
-        CHUNKS: lambda: ours(bulk, JobQueue.submit_chunks),
+        WORKFLOW: lambda: many(workflow),
+        CHUNKS: lambda: many(JobQueue.submit_chunks),
     }
 
 
@@ -199,6 +212,7 @@ def main() -> None:
     """Measure, and print a table."""
     parser = options(
         __doc__,
+        before=Size(2_000, 10, "jobs submitted one by one before those that are measured"),
         singles=Size(3_000, 100, "jobs submitted one by one"),
         bulk=Size(100_000, 1_000, "jobs submitted at once"),
         chunked=Size(1_000_000, 20_000, "jobs submitted in chunks, for their memory"),
@@ -208,7 +222,9 @@ def main() -> None:
     report = Report(found)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        measured = interleaved(contestants(place, found.singles, found.bulk), found.rounds)
+        measured = interleaved(
+            contestants(place, found.before, found.singles, found.bulk), found.rounds
+        )
         early, late = memory(place, found.chunked)
     rates = medians(measured)
     bare = {ONE: BARE_ONE, BARE_ONE: BARE_ONE}

@@ -29,6 +29,7 @@ from gigq.queue.errors import (
     StoreError,
     StoreUnusableError,
 )
+from gigq.queue.file_status import FileStatuses
 from gigq.queue.new_database import create_for_group
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class Connection:
         """
         self._path = path
         self._log = f"{path}-wal"
+        self._log_name = os.fsencode(self._log)
+        self._statuses = FileStatuses()
         self._companions = companions
         self.patience = patience  # seconds to wait for the write lock
         self._forks = forks.count
@@ -315,7 +318,7 @@ class Connection:
 
     def _checkpoint_when_long(self) -> None:
         try:
-            length = os.stat(self._log).st_size  # noqa: PTH116 (once a commit)
+            length = self._statuses.size(self._log_name)
         except FileNotFoundError:
             return
         if length <= self._checkpoint_bytes:

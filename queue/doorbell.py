@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import finalize
 
+from gigq.queue.file_status import FileStatuses
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -28,6 +30,7 @@ class Bell:
     def __init__(self, path: Path) -> None:
         """Name the FIFO; it is opened by the first ring."""
         self._path = path
+        self._statuses = FileStatuses()
         self._descriptor: int | None = None
         self._file: tuple[int, int] | None = None
         self._close: Callable[[], object] = _nothing
@@ -35,7 +38,7 @@ class Bell:
     def ring(self) -> None:
         """Wake one waiting worker, if there is one. Never waits, never fails."""
         with suppress(OSError):  # EAGAIN: full of unread rings
-            if self._descriptor is None or _fifo(self._descriptor) != self._file:
+            if self._descriptor is None or self._fifo(self._descriptor) != self._file:
                 self._open()
             if self._descriptor is not None:
                 os.write(self._descriptor, b"!")
@@ -43,7 +46,7 @@ class Bell:
     def _open(self) -> None:
         self.close()
         descriptor = os.open(self._path, _FLAGS)
-        self._file = _fifo(descriptor)
+        self._file = self._fifo(descriptor)
         if self._file is None:
             os.close(descriptor)
             return
@@ -55,17 +58,16 @@ class Bell:
         self._descriptor = None
         self._close()
 
+    def _fifo(self, descriptor: int) -> tuple[int, int] | None:
+        """Tell one FIFO from another; None for one that was deleted, and for what is none."""
+        status = self._statuses.of(descriptor)
+        if not status.links or not stat.S_ISFIFO(status.mode):
+            return None
+        return status.device, status.inode
+
 
 def _nothing() -> None:
     pass
-
-
-def _fifo(descriptor: int) -> tuple[int, int] | None:
-    """Tell one FIFO from another; None for one that was deleted, and for what is none."""
-    status = os.fstat(descriptor)
-    if not status.st_nlink or not stat.S_ISFIFO(status.st_mode):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _close_same(descriptor: int, file: tuple[int, int]) -> None:
