@@ -4,8 +4,8 @@
 
 One by one: `JobQueue.submit` of a fresh Job, durable each, beside a transaction of its own for each
 (synchronous = FULL) that inserts the same rows. Both begin with as many as fill their log once,
-which are not counted: where a log has blocks, as beside a service that has run for a while, to sync a
-write takes half as long as where it grows. In bulk: `submit_many`, a workflow and
+which are not counted: where a log has blocks, as beside a service that has run for a while, a write
+is synced in half the time. In bulk: `submit_many`, a workflow and
 `submit_chunks`, beside one transaction of the same rows. The bare loops make a uuid and encode the
 parameters for each job, and nothing else. Last, the memory of a process that submits many jobs in
 chunks, after the first tenth and at the end.
