@@ -18,7 +18,7 @@ import sqlite3
 import stat
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gigq.queue import clock, forks
@@ -30,10 +30,11 @@ from gigq.queue.errors import (
     StoreUnusableError,
 )
 from gigq.queue.file_status import FileStatuses
+from gigq.queue.log_file import LogFile
 from gigq.queue.new_database import create_for_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -102,7 +103,8 @@ class Connection:
         self._checkpoint_bytes = self._checkpoint_above = checkpoint_bytes
         self.waits = 0  # how often the write lock was not had at once
         self._is_full = False  # the disk
-        self._is_folder_synced = False
+        self._log_file = LogFile(self._log, path.parent)
+        self._is_doubtful = False  # whether the log is on the disk: a sync has failed
         self._gate: sqlite3.Connection | None = None
         self.synchronous = synchronous
         self._sqlite = self._open()
@@ -160,6 +162,23 @@ class Connection:
             except sqlite3.DatabaseError as error:
                 raise self._trouble(error) from error
         return self._patiently(self._sqlite, statement, values)
+
+    def rows_until(
+        self, statement: str, values: Sequence[object], is_enough: Callable[[Any], bool]
+    ) -> list[Any]:
+        """Give the rows before the first that is enough; what comes behind it is not read."""
+        if self._forks != forks.count:
+            self._leave_to_parent()
+        found = []
+        try:
+            with closing(self._sqlite.execute(statement, values)) as cursor:
+                for row in cursor:
+                    if is_enough(row):
+                        break
+                    found.append(row)
+        except sqlite3.DatabaseError as error:
+            raise self._trouble(error) from error
+        return found
 
     def row(self, statement: str, values: Sequence[object] = ()) -> Any:  # noqa: ANN401
         """Give the first row, None where there is none."""
@@ -316,10 +335,19 @@ class Connection:
         self._patiently(self._sqlite, "PRAGMA auto_vacuum = INCREMENTAL")
         self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
 
+    def require_write_ahead_log(self) -> None:
+        """See that it has one: a copy by VACUUM INTO, or another program, may have changed that.
+
+        Raises StoreError.
+        """
+        ((mode,),) = self._patiently(self._sqlite, "PRAGMA journal_mode")
+        if mode != "wal":
+            self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
+
     def _checkpoint_when_long(self) -> None:
         try:
             length = self._statuses.size(self._log_name)
-        except FileNotFoundError:
+        except OSError:  # what was to be committed is
             return
         if length <= self._checkpoint_bytes:
             self._checkpoint_above = self._checkpoint_bytes
@@ -348,23 +376,27 @@ class Connection:
             os.close(lock)
 
     def sync(self) -> None:
-        """Let what was committed outlast a loss of power. Raises StoreUnusableError."""
+        """Let what was committed outlast a loss of power.
+
+        Raises StoreUnusableError, or StoreBusyError.
+        """
         try:
-            self._sync_log()
-            if not self._is_folder_synced:
-                self._sync_folder()
+            if self._is_doubtful:
+                self._write_log_again()
+            self._log_file.sync()
         except OSError as error:
+            self._is_doubtful = True
             message = f"{self._log} cannot be synced: {error.strerror}; look at its disk"
             raise StoreUnusableError(message) from error
+        self._is_doubtful = False
 
-    def _sync_folder(self) -> None:
-        """See that the log, which this connection may have made, is found again."""
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _write_log_again(self) -> None:
+        """Write the log once more: the next sync would not do what the one that failed did not."""
+        self.begin()
         try:
-            os.fsync(folder)
+            self._log_file.write_again()
         finally:
-            os.close(folder)
-        self._is_folder_synced = True  # while it is open, nobody makes another one
+            self.roll_back()
 
     def _sync_log(self) -> None:
         """Sync what was committed, while others can write."""
@@ -385,6 +417,7 @@ class Connection:
             return
         if self._gate is not None:
             self._gate.close()
+        self._log_file.close()
         self._sqlite.close()
 
     def _leave_to_parent(self, *, reopen: bool = True) -> None:
@@ -393,6 +426,7 @@ class Connection:
             if inherited is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
         self._gate = None
+        self._log_file.close()
         self._forks = forks.count
         if reopen:
             self._sqlite = self._open()

@@ -13,20 +13,24 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
+from gigq.queue.records import Claim
 from gigq.queue.seldom import Seldom
 
 if TYPE_CHECKING:
     from gigq.queue.connection import Connection
-    from gigq.queue.records import Claim
 
 _DEPTH = 32  # jobs that are read at once
 _RESERVE = 4  # with fewer of them left the next ones are read
 _QUICK = (
     2_000  # microseconds between two claims; with longer jobs hardly anybody waits for the lock
 )
-_LONG = 2_048  # characters of parameters: more is not read on suspicion
+_LONG = 2_048  # characters of parameters: more is not kept on suspicion
+_KNOWN_FOR = 1_000_000  # microseconds
+# In a row: after the job's key come the fields of a claim, from its uuid on.
+_PARAMS = 1 + Claim._fields.index("params") - Claim._fields.index("uuid")
 
 
 class LookAhead:
@@ -46,6 +50,8 @@ class LookAhead:
 
     def take(self, job: int) -> tuple[Any, ...] | None:
         """Give what is known of a job that is claimed now."""
+        if clock.now() - self._claimed_at > _KNOWN_FOR:
+            self._known.clear()
         self._left, spec = self._known.pop(job, (0, None))
         if spec is not None:
             self._looks.worked()
@@ -62,6 +68,10 @@ class LookAhead:
             self._looks.failed()  # until one of them is claimed
             # Trouble is met again, and told of, by the next claim.
             with suppress(StoreError):
-                rows = connection.rows(sql.AHEAD, (claim.queue_id, _DEPTH))
+                rows = connection.rows_until(sql.AHEAD, (claim.queue_id, _DEPTH), _is_long)
                 last = len(rows) - 1
                 self._known = {row[0]: (last - place, row[1:]) for place, row in enumerate(rows)}
+
+
+def _is_long(row: tuple[Any, ...]) -> bool:
+    return len(row[_PARAMS]) > _LONG

@@ -36,9 +36,9 @@ class Outlook:
         # The wall clock may be set back.
         if self._seen_at is not None and self._seen_at <= now < self._seen_at + BELIEVED:
             return False
-        self._seen_at = now
         is_telling, self.next_due, self.only_queue = connection.row(sql.OUTLOOK)
         self.is_telling = bool(is_telling)
+        self._seen_at = now
         return True
 
     def is_only(self, queue: int, now: int) -> bool:

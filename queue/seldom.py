@@ -22,7 +22,7 @@ class Seldom:
 
     def worked(self) -> None:
         """Try on each occasion."""
-        self._skips = 0
+        self._skips = self._left = 0
 
     def failed(self) -> None:
         """Let twice as many occasions pass as the last time."""

@@ -109,6 +109,7 @@ class SqliteStore(Store):
             elif not is_ours(self._connection, self.path):
                 message = f"{self.path} is empty; submit a job to it first"
                 raise EmptyDatabaseError(message)
+            self._connection.require_write_ahead_log()
         except BaseException:
             self._connection.close()
             raise

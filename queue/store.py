@@ -116,7 +116,7 @@ class Store(ABC):
     def sync(self) -> None:
         """Let all that was done until now outlast a loss of power.
 
-        Raises StoreUnusableError: all of it stands, and may not outlast one.
+        Raises StoreUnusableError or StoreBusyError: all of it stands, and may not outlast one.
         """
 
     @abstractmethod

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 _CLOCK_MONOTONIC = 1
 _SIGEV_SIGNAL = 0
 _NANOSECONDS = 1_000_000_000
-_SOONER = _NANOSECONDS // 2
-_SOON = 60 * _NANOSECONDS  # twice as long as a worker waits for a locked database
 
 
 class _Sigevent(ctypes.Structure):
@@ -53,32 +50,15 @@ class KernelTimer:
         self._settime = libc.timer_settime
         self._when = _Itimerspec()
         self._reference = ctypes.byref(self._when)
-        self._at = 0  # of the monotonic clock; 0: it does not run
 
     def start(self, nanoseconds: int) -> None:
         """Let it go off after so long; replaces what was set before."""
-        self._set(max(nanoseconds, 1))
-        self._at = time.monotonic_ns() + nanoseconds
-
-    def start_about(self, at: int) -> None:
-        """Let it go off at `at`, or up to half a second sooner if it is set to then."""
-        now = time.monotonic_ns()
-        if not max(now, at - _SOONER) < self._at <= at:
-            self._set(max(at - now, 1))
-            self._at = at
+        value = self._when.value
+        value.seconds, value.nanoseconds = divmod(max(nanoseconds, 1), _NANOSECONDS)
+        self._settime(self._timer, 0, self._reference, None)
 
     def stop(self) -> None:
         """Let it not go off."""
-        if self._at:
-            self._set(0)
-            self._at = 0
-
-    def stop_if_soon(self, now: int) -> None:
-        """Let it not go off within a minute: before that is over it is started anew or stopped."""
-        if self._at and self._at - now < _SOON:
-            self.stop()
-
-    def _set(self, nanoseconds: int) -> None:
         value = self._when.value
-        value.seconds, value.nanoseconds = divmod(nanoseconds, _NANOSECONDS)
+        value.seconds = value.nanoseconds = 0
         self._settime(self._timer, 0, self._reference, None)

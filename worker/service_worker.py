@@ -101,8 +101,6 @@ class ServiceWorker:
         self._modules = 0  # how many were loaded when files were last told
         self._progress = ProgressStore(orders.database)
         self._kill_timer = KernelTimer(signal.SIGKILL)
-        # After a deadline, in nanoseconds.
-        self._last_resort = int((orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
         self._soft_timer = KernelTimer(signal.SIGTERM)
         self._in_trouble = False  # the supervisor was told that the database cannot be used
         self._orphaned = False
@@ -280,7 +278,7 @@ class ServiceWorker:
             try:
                 self._store.sync()
                 break
-            except StoreUnusableError as error:
+            except (StoreBusyError, StoreUnusableError) as error:
                 self._wait_out(error)
         self._is_out_of_trouble()
 
@@ -292,7 +290,6 @@ class ServiceWorker:
         """Tell that the database cannot be used, once, and wait before the next try."""
         if isinstance(error, StoreDamagedError):
             raise error
-        self._kill_timer.stop()
         self._tell_trouble(str(error))
         time.sleep(_STORE_PAUSE)
 
@@ -318,7 +315,6 @@ class ServiceWorker:
     def _wait(self) -> None:
         """Wait for work, unless some has come in the meantime."""
         self._slot.write(Status())
-        self._kill_timer.stop()
         self._reporter.flush()
         glance = self._glance()
         seconds = POLLING_INTERVAL
@@ -358,7 +354,7 @@ class ServiceWorker:
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
         roll_back_interrupted()
-        self._kill_timer.stop_if_soon(time.monotonic_ns())
+        self._kill_timer.stop()
         self._end_children(claim)
         cpu_time, peak = self._meter.stop()
         peak = max(peak, self._slot.peak_memory_of(claim.execution))
@@ -399,9 +395,9 @@ class ServiceWorker:
         if claim.timeout is not None:
             timeout = claim.timeout * 1000
             self._deadline = now + timeout
-            self._kill_timer.start_about(self._deadline + self._last_resort)
-        else:
-            self._kill_timer.stop()
+            self._kill_timer.start(
+                timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
+            )
         max_memory = self._memory_limit(claim)
         self._slot.begin(
             Status(

@@ -143,11 +143,19 @@ def test_changes_are_put_back_and_named(folder: Path) -> None:
         assert len(service.events("worker_ready")) == 1
 
 
-@pytest.mark.parametrize("function", ["leave_descriptors", "leave_descriptors_and_process"])
-def test_descriptors_used_up(folder: Path, function: str) -> None:
+@pytest.mark.parametrize(
+    ("function", "durability"),
+    [
+        ("leave_descriptors", "normal"),
+        ("leave_descriptors_and_process", "normal"),
+        ("leave_descriptors", "full"),
+    ],
+)
+def test_descriptors_used_up(folder: Path, function: str, durability: str) -> None:
     """A job that leaves no descriptor free has its result, and the next one a new worker."""
     limit = (psutil.RLIMIT_NOFILE, (256, 256))
-    with Service(folder, configuration=ONE_WORKER) as service:
+    configuration = f'durability = "{durability}"\n{ONE_WORKER}'
+    with Service(folder, configuration=configuration) as service:
         service.wait_ready()
         (pid,) = service.worker_pids().values()
         psutil.Process(pid).rlimit(*limit)

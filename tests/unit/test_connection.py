@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
@@ -20,7 +23,7 @@ from gigq import Job, JobQueue
 from gigq.queue import clock
 from gigq.queue.companions import Companions
 from gigq.queue.connection import Connection, is_busy, roll_back_interrupted
-from gigq.queue.errors import StoreBusyError, StoreError
+from gigq.queue.errors import StoreBusyError, StoreError, StoreUnusableError
 from gigq.queue.identity import own_identity
 from gigq.queue.sqlite_store import SqliteStore
 
@@ -241,6 +244,93 @@ class TestInterruption:
             roll_back_interrupted()
             store.register("worker", own_identity())
             assert len(store.open_workers()) == 2
+
+
+class TestSync:
+    """The log is synced behind a commit."""
+
+    @pytest.fixture
+    def store(self, path: Path) -> Iterator[SqliteStore]:
+        """Give a store that has synced once."""
+        with closing(SqliteStore(path, durable=False)) as store:
+            store.register("worker", own_identity())
+            store.sync()
+            yield store
+
+    def test_without_descriptors(self, store: SqliteStore) -> None:
+        """Who has used up all descriptors can still sync."""
+        store.register("worker", own_identity())
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+        try:
+            store.sync()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    def test_descriptor_that_was_taken_away(self, store: SqliteStore, tmp_path: Path) -> None:
+        """Where a job has closed it, or put something else in its place, the log is opened anew."""
+        log = store._connection._log_file
+        synced: list[str] = []
+        fdatasync = os.fdatasync
+
+        def recorded(descriptor: int) -> None:
+            synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+            fdatasync(descriptor)
+
+        with patch.object(os, "fdatasync", recorded):
+            assert log._descriptor is not None
+            os.close(log._descriptor)
+            store.sync()
+            assert log._descriptor is not None
+            with (tmp_path / "other").open("w") as other:
+                os.dup2(other.fileno(), log._descriptor)
+            taken = log._descriptor
+            store.sync()
+            os.close(taken)
+        assert synced == [f"{store.path}-wal"] * 2
+
+    def test_failed_sync(self, store: SqliteStore) -> None:
+        """After a sync that failed the log is written again before the next one counts."""
+        fdatasync, pwrite = os.fdatasync, os.pwrite
+        done: list[str] = []
+
+        def failing(_: int) -> None:
+            done.append("failed")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def written(descriptor: int, chunk: bytes, offset: int) -> int:
+            done.append("written")
+            return pwrite(descriptor, chunk, offset)
+
+        def synced(descriptor: int) -> None:
+            done.append("synced")
+            fdatasync(descriptor)
+
+        before = Path(f"{store.path}-wal").read_bytes()
+        with patch.object(os, "pwrite", written):
+            with (
+                patch.object(os, "fdatasync", failing),
+                pytest.raises(StoreUnusableError, match="cannot be synced: Input/output error"),
+            ):
+                store.sync()
+            with patch.object(os, "fdatasync", synced):
+                store.sync()
+                store.sync()
+        assert done == ["failed", "written", "synced", "synced"]
+        assert Path(f"{store.path}-wal").read_bytes() == before
+        store.register("another", own_identity())
+
+    def test_other_journal_mode(self, path: Path) -> None:
+        """A copy that has no write-ahead log gets one when it is opened."""
+        SqliteStore(path).close()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        with closing(SqliteStore(path, durable=False, create=False)) as store:
+            store.register("worker", own_identity())
+            store.sync()
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 class TestLog:

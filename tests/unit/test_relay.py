@@ -246,6 +246,16 @@ class TestUnusual:
         assert pair.held == []
         pair.close_and_compare()
 
+    def test_long_parameters_ahead(self, pair: Pair, now: list[int]) -> None:
+        """Jobs with long parameters are not kept in memory before they are claimed."""
+        pair.submit(*(Job("big", print, {"text": "x" * 10_000}, priority=1) for _ in range(3)))
+        for _ in range(3):
+            self.pass_on(pair, now)
+            known = pair.quick._look_ahead._known.values()
+            assert all(len(str(spec)) < 5_000 for _, spec in known)
+        assert pair.held[0].params == '{"text":"' + "x" * 10_000 + '"}'
+        pair.close_and_compare()
+
     def test_output(self, pair: Pair, now: list[int]) -> None:
         """A job that has printed is as usual as any."""
         (held,) = pair.held
