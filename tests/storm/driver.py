@@ -25,6 +25,7 @@ from storm.field import Field, Process, StormService, StormSubmitter, processes_
 from storm.snapshots import Snapshots
 
 from gigq import GigqError, JobQueue
+from gigq.queue.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ SUBMITTERS = 2
 SNAPSHOT_EACH = 4.0  # seconds
 PAUSE = 0.65  # seconds between two faults, on average
 CRASHING = 0.5  # of the processes that are started again have a crash point
+BUSY = (State.READY, State.CLAIMED, State.RUNNING)
 CALM_WITHIN = 120  # seconds for the service to finish everything
 _WINDOWS_WITHIN = 90
 
@@ -227,18 +229,21 @@ class Driver:
                     self.field.note("died", who="gigqd in the calm", evidence=how or "killed")
                     self.service.start()
                 with suppress(GigqError):
-                    if not queue.list_jobs("running", 1) and not self._is_ready(queue):
+                    if not self._is_busy(queue):
                         break
                 time.sleep(0.05)
         self.field.count("seconds of calm", round(time.monotonic() - begin))
 
-    def _is_ready(self, queue: JobQueue) -> bool:
+    def _is_busy(self, queue: JobQueue) -> bool:
         with queue._look() as store:
-            glance = None if store is None else store.glance()
+            if store is None:
+                return False
+            is_ready, next_due = store.glance()
+            # In one look: a job may be ready, running, and ready again within a millisecond.
+            counts = store.counts()
         soon = time.time_ns() // 1000 + 60_000_000
-        return glance is not None and (
-            glance.ready or (glance.next_due is not None and glance.next_due < soon)
-        )
+        is_due = next_due is not None and next_due < soon
+        return is_ready or is_due or any(counts.get(each) for each in BUSY)
 
     # The end
 
