@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 _DEPTH = 32  # jobs that are read at once
 _RESERVE = 4  # with fewer of them left the next ones are read
-_QUICK = (
-    2_000  # microseconds between two claims; with longer jobs hardly anybody waits for the lock
-)
+_QUICK = 2_000  # microseconds between two claims; beside longer jobs few wait for the lock
 _LONG = 2_048  # characters of parameters: more is not kept on suspicion
 _KNOWN_FOR = 1_000_000  # microseconds
 # In a row: after the job's key come the fields of a claim, from its uuid on.
