@@ -99,7 +99,7 @@ def _copy(database: Path, part: Path) -> int:
             problems = copy_and_check(source, part)
         with closing(sqlite3.connect(part, isolation_level=None)) as copy:
             counted = {tuple(row[:2]): row[2] for row in copy.execute(sql.COUNTED)}
-            kept = {tuple(row[:2]): row[2] for row in copy.execute(sql.TALLY)}
+            kept = {tuple(row[:2]): row[2] for row in copy.execute(sql.COUNTERS)}
     except sqlite3.Error as error:
         raise StoreError(_why_not(error, database, part)) from error
     if problems == "ok" and counted != kept:

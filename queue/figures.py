@@ -1,9 +1,9 @@
 """What a store has done, for monitoring: counters and histograms of each queue, in table `metric`.
 
-They are gathered in memory, for a statement for each job would slow the claim, and written inside a
-transaction that is made anyway: at the earliest 250 ms after the last time, or 5 ms where nothing
-else is to be done; the rest when the store is closed. What a process that was killed had not yet
-written is missing for good.
+They are gathered in memory, for a statement for each job would slow the claim, summed up many at a
+time while nobody waits for it, and written inside a transaction that is made anyway: at the
+earliest 250 ms after the last time, or 5 ms where nothing else is to be done; the rest when the
+store is closed. What a process that was killed had not yet written is missing for good.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ BUCKETS: dict[str, tuple[float, ...]] = {WAIT: _SECONDS, DURATION: _SECONDS, PEA
 BUSY_EVERY = 0.25  # seconds between two writes of one process
 IDLE_EVERY = 0.005
 AT_ONCE = 0.0
+_SUMMED_TOGETHER = 64  # what happened in these many transactions or so
 
 
 def label(bound: float) -> str:
@@ -68,7 +69,8 @@ class Figures:
         # how many jobs; WAIT and how long the job was ready; `attempt`; RECLAIMED.
         self.happened: list[tuple[Any, ...]] = []
         self.every = BUSY_EVERY  # seconds since the last write after which this one writes
-        self._committed: _Sums = Counter()  # of transactions before
+        self._recent: list[tuple[Any, ...]] = []  # of transactions before, not yet summed up
+        self._committed: _Sums = Counter()  # of those before these
         self._waits = 0  # of the connection, that are written
         self._written_at = float("-inf")
         self._forks = forks.count
@@ -78,13 +80,16 @@ class Figures:
         self.every = BUSY_EVERY
         self.happened.clear()
         if not self._are_own():
+            self._recent.clear()
             self._committed.clear()
             self._forks = forks.count
+        if time.monotonic() - self._written_at >= BUSY_EVERY:
+            self._sum_up()  # now, and not with the write lock in hand
 
     @property
     def are_left(self) -> bool:
         """Tell whether any are not yet written."""
-        return self._are_own() and bool(self._committed)
+        return self._are_own() and bool(self._recent or self._committed)
 
     def _are_own(self) -> bool:
         return self._forks == forks.count  # else a parent's, over a fork, who writes them itself
@@ -93,9 +98,10 @@ class Figures:
         """Write all of it if it is time to, as part of the transaction; True where it was."""
         if time.monotonic() - self._written_at < self.every:
             return False
-        if not self.happened and not self._committed:
+        if not (self.happened or self._recent or self._committed):
             return False
         sums = self._committed.copy()
+        _add(sums, self._recent)
         _add(sums, self.happened)
         if connection.waits > self._waits:
             sums[NO_QUEUE, BUSY, ""] = connection.waits - self._waits
@@ -104,13 +110,24 @@ class Figures:
 
     def end(self, connection: Connection, *, wrote: bool) -> None:
         """Take note of a commit, after which nobody waits for this."""
-        happened, self.happened = self.happened, []
         if wrote:
+            self._recent.clear()
             self._committed.clear()
             self._waits = connection.waits
             self._written_at = time.monotonic()
         else:
-            _add(self._committed, happened)
+            self._recent += self.happened
+            if len(self._recent) >= _SUMMED_TOGETHER:
+                self._sum_up()
+        self.happened.clear()
+
+    def later(self, *what: Any) -> None:  # noqa: ANN401
+        """Add something to what the transaction did that was committed just now."""
+        self._recent.append(what)
+
+    def _sum_up(self) -> None:
+        _add(self._committed, self._recent)
+        self._recent.clear()
 
 
 def _add(sums: _Sums, happened: list[tuple[Any, ...]]) -> None:

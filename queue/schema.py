@@ -156,7 +156,7 @@ CREATE TABLE high_water (
 ) STRICT;
 INSERT INTO high_water VALUES (1, 0);
 
--- How many jobs are in each state, kept by each transaction that moves one.
+-- How many jobs are in each state, kept by the transactions that move them.
 CREATE TABLE tally (
   queue_id  INTEGER NOT NULL REFERENCES queue (id),
   state     TEXT NOT NULL,
@@ -220,4 +220,30 @@ CREATE TABLE metric (
 ) STRICT, WITHOUT ROWID;
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _SECOND)
+_THIRD = """
+-- Whether a job was ever submitted that waits for this one: else none has to be told of its end.
+ALTER TABLE job ADD COLUMN has_children INTEGER NOT NULL DEFAULT 0;
+UPDATE job SET has_children = 1 WHERE id IN (SELECT parent_id FROM edge);
+
+-- What the tally does not have yet, and a job that is held carries: how many jobs of its queue its
+-- worker has completed before it, one after the other, each followed by the claim of the next. So
+-- the usual transaction of a worker writes no page for the counters. Who ends the job in another
+-- way moves it into the tally.
+ALTER TABLE job ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0;
+
+CREATE VIEW job_count AS
+SELECT queue_id, state, sum(jobs) AS jobs FROM (
+  SELECT queue_id, state, jobs FROM tally
+   UNION ALL
+  SELECT queue_id, 'completed', uncounted FROM job INDEXED BY job_live WHERE live = 0
+   UNION ALL
+  SELECT queue_id, 'ready', -uncounted FROM job INDEXED BY job_live WHERE live = 0)
+ GROUP BY queue_id, state;
+
+-- Databases made before have it with a list of values, which is built anew for each changed row.
+DROP INDEX job_unsuccessful;
+CREATE INDEX job_unsuccessful ON job (state, id)
+  WHERE state = 'failed' OR state = 'timeout' OR state = 'cancelled';
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)

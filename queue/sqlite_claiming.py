@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gigq.queue import statements as sql
 from gigq.queue.records import Claim
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gigq.queue.look_ahead import LookAhead
     from gigq.queue.outlook import Outlook
     from gigq.queue.records import Output
+
+_SPEC = Claim._fields.index("uuid")  # what never changes begins there
 
 
 class Claiming:
@@ -29,11 +31,11 @@ class Claiming:
         """Choose the next ready jobs. One that may be begun only once is taken alone."""
         if most > 1:
             return self._choose_several(most)
-        claim = self.choose_one()
-        return [] if claim is None else [claim]
+        picked = self.choose_one()
+        return [] if picked is None else [Claim(*picked[0], *picked[1])]
 
-    def choose_one(self) -> Claim | None:
-        """Choose the next ready job; what it is may be known already."""
+    def choose_one(self) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+        """Choose the next ready job: the two parts of its claim. The second may be known before."""
         only_queue, ahead = self._outlook.only_queue, self._look_ahead
         if only_queue is None:
             rows = self._connection.rows(sql.PICK)
@@ -41,12 +43,12 @@ class Claiming:
             rows = self._connection.rows(sql.PICK_IN_QUEUE, (only_queue,))
         else:
             rows = self._connection.rows(sql.PICK_WITH_SPECS, (only_queue, 1))
-            return Claim(*rows[0]) if rows else None
+            return (rows[0][:_SPEC], rows[0][_SPEC:]) if rows else None
         if not rows:
             return None
         (held,) = rows
         job = held[1]
-        return Claim(*held, *(ahead.take(job) or self._connection.row(sql.SPEC, (job,))))
+        return held, ahead.take(job) or self._connection.row(sql.SPEC, (job,))
 
     def _choose_several(self, most: int) -> list[Claim]:
         only_queue = self._outlook.only_queue
@@ -72,7 +74,7 @@ class Claiming:
             begun.append((claim.execution, claim.job, claim.attempt, worker, now, log, start))
             log = start = None  # those after the first begin later
         self._connection.run_many(sql.ADD_EXECUTION, begun)
-        held = [(claim.execution, now, claim.job) for claim in claims]
+        held = [(claim.execution, now, claim.job, 0) for claim in claims]
         self._connection.run_many(sql.HOLD_JOB, held)
 
 

@@ -90,6 +90,12 @@ class Moves:
                 self._has_scheduled = True
                 self._outlook.forget()
 
+    def _count(self, queue: int, uncounted: int) -> None:
+        """Count what an ended job has carried: ends and claims of its worker before it."""
+        if uncounted:
+            for state, jobs in ((State.COMPLETED, uncounted), (_READY, -uncounted)):
+                self._tally[queue, state] = self._tally.get((queue, state), 0) + jobs
+
     def _write_together(self) -> None:
         """Write what is written last, in as few statements as can be."""
         if self._completed:
@@ -154,17 +160,18 @@ class Moves:
 
     def end(self, outcome: Outcome) -> bool:
         """Record how an execution ended and move its job on; False when the claim was lost."""
-        target = State.COMPLETED
+        target, fence = State.COMPLETED, (outcome.job, outcome.execution)
         if outcome.verdict is not Verdict.COMPLETED or not self._connection.run(
-            sql.COMPLETE_JOB, (self._now, outcome.job, outcome.execution)
+            sql.COMPLETE_JOB, (self._now, *fence)
         ):
             outcome = self._as_wished(outcome)
             target, due_at, refund, outcome = self._judge(outcome)
-            fence = outcome.job, outcome.execution
+            carried = self._connection.row(sql.CARRIED, (outcome.job,))
             if not self._connection.run(
                 sql.END_JOB, (str(target), refund, due_at, outcome.cause, self._now, *fence)
             ):
                 return False
+            self._count(outcome.queue_id, *carried)
         self._record(outcome, target)
         if target in FINAL:
             self.tell_children(outcome.job, target)

@@ -1,8 +1,12 @@
 """The usual settle of a busy worker: its job has completed, and it claims the next one.
 
 Nearly all transactions are this one while short jobs are drained, and all other workers wait for
-it: so it goes straight, prepares what it can before it takes the lock, and leaves to `Moves` all
-that is seldom: other verdicts, children to be told, wishes, several queues, jobs that are due.
+it: so it goes straight, does before and after what needs no lock, and leaves to `Moves` all that is
+seldom: other verdicts, children to be told, wishes, several queues, jobs that are due.
+
+Its moves are not counted in the table of counters, which would be one page more to read and to
+write: the job that is claimed carries how many there were, and who ends that job in another way
+counts them.
 """
 
 from __future__ import annotations
@@ -12,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.figures import WAIT, attempt
-from gigq.queue.records import Settled
+from gigq.queue.records import Claim, Settled
 from gigq.queue.seldom import Seldom
-from gigq.queue.states import State, Verdict
+from gigq.queue.states import Verdict
 
 if TYPE_CHECKING:
     from gigq.queue.connection import Connection
@@ -23,8 +27,7 @@ if TYPE_CHECKING:
     from gigq.queue.records import Outcome, Output
     from gigq.queue.sqlite_claiming import Claiming
 
-# To ask their classes for them takes time.
-_COMPLETED, _READY, _COMPLETION = str(State.COMPLETED), str(State.READY), Verdict.COMPLETED
+_COMPLETION = Verdict.COMPLETED  # to ask its class for it takes time
 _NO_OUTPUT = (None, None, None)
 
 
@@ -40,43 +43,52 @@ class Relay:
         self._outlook = outlook
         self._claiming = claiming
         self._tries = Seldom()
+        self._held = 0  # the execution that it claimed last
+        self._uncounted = 0  # moves, that its job carries
 
     def settle(self, worker: int, ended: Outcome, output: Output | None) -> Settled | None:
         """Do all of it; or nothing, and give None: something is not as usual."""
         start, end, queue = ended.started_at, ended.ended_at, ended.queue_id
+        outlook = self._outlook
         if (
             ended.verdict is not _COMPLETION
             or start is None
             or end is None
-            or not self._outlook.is_only(queue, clock.now())
+            or not outlook.is_only(queue, clock.now())
             or not self._tries.is_time()
         ):
             return None
-        job, execution = ended.job, ended.execution
-        values = completed_values(ended, start, end)
-        connection, figures, outlook = self._connection, self._figures, self._outlook
+        connection, figures = self._connection, self._figures
+        run, job, execution = connection.run, ended.job, ended.execution
+        uncounted = self._uncounted if execution == self._held else 0
+        completed = completed_values(ended, start, end)
+        log, log_start, _ = output or _NO_OUTPUT
         figures.begin()
+        figures.happened.append(attempt(ended, start, end))
         connection.begin()
         try:
             now = clock.now()
             is_usual = not outlook.look(connection, now) or outlook.is_only(queue, now)
-            claim = self._claiming.choose_one() if is_usual else None
-            if claim is None or not connection.run(sql.COMPLETE_CHILDLESS, (now, job, execution)):
+            picked = self._claiming.choose_one() if is_usual else None
+            if picked is None or not run(sql.COMPLETE_CHILDLESS, (now, job, execution, uncounted)):
                 connection.roll_back()
                 self._tries.failed()
                 return None
-            self._claiming.hold((claim,), worker, output, now)
-            connection.run(sql.COMPLETE_EXECUTION, values)
-            connection.run(sql.COUNT_PAIR, (queue, _COMPLETED, 1, queue, _READY, -1))
-            figures.happened += attempt(ended, start, end), (WAIT, queue, now - claim.ready_since)
+            held, spec = picked
+            execution, job, number, ready_since = held
+            run(sql.ADD_EXECUTION, (execution, job, number, worker, now, log, log_start))
+            run(sql.HOLD_JOB, (execution, now, job, uncounted + 1))
+            run(sql.COMPLETE_EXECUTION, completed)
             wrote = figures.write_in_time(connection)
             connection.commit()
         except BaseException:
             connection.roll_back()
             raise
+        self._held, self._uncounted = execution, uncounted + 1
         figures.end(connection, wrote=wrote)
+        figures.later(WAIT, queue, now - ready_since)
         self._tries.worked()
-        return Settled([claim], [], more=False)
+        return Settled([Claim(*held, *spec)], [], more=False)
 
 
 def completed_values(outcome: Outcome, started_at: int, ended_at: int) -> tuple[Any, ...]:

@@ -25,6 +25,7 @@ INSERT INTO job_spec (job_id, kind, function_module, function_name, script, impo
                       pass_parent_results, parents, description)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 ADD_EDGE = "INSERT INTO edge (parent_id, child_id, place) VALUES (?, ?, ?)"
+MARK_PARENT = "UPDATE job SET has_children = 1 WHERE id = ? AND has_children = 0"
 
 # Claiming. The head of each queue by the partial index; then the best of the heads.
 
@@ -59,9 +60,9 @@ ADD_EXECUTION = """
 INSERT INTO execution (id, job_id, attempt, worker_id, started_at, output_log, output_start)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
 HOLD_JOB = """
-UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
-               due_at = NULL, cause = NULL, updated_at = ?
- WHERE id = ? AND state = 'ready'"""
+UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?1,
+               due_at = NULL, cause = NULL, updated_at = ?2, uncounted = ?4
+ WHERE id = ?3 AND state = 'ready'"""
 # Another value for certain: an update that changes nothing writes no page, and waits for no disk.
 BEGIN_EXECUTION = "UPDATE execution SET started_at = max(started_at + 1, ?) WHERE id = ?"
 OUTLOOK = """
@@ -86,14 +87,19 @@ SELECT p.uuid, CASE WHEN p.state = 'completed' THEN x.result END
 # Ending. The fence: the UPDATE names the execution and that it still holds the job.
 
 END_JOB = """
-UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, updated_at = ?
+UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, updated_at = ?,
+               uncounted = 0
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
+CARRIED = "SELECT uncounted FROM job WHERE id = ?"
 # The same of what most jobs are: completed, and nobody has asked for their end (MARK_TO_END).
-COMPLETE_JOB = """
-UPDATE job SET state = 'completed', updated_at = ?1
+_COMPLETE = """
+UPDATE job SET state = 'completed', updated_at = ?1{}
  WHERE id = ?2 AND execution_id = ?3 AND state IN ('running', 'claimed') AND cause IS NULL"""
-COMPLETE_CHILDLESS = f"""{COMPLETE_JOB}
-   AND NOT EXISTS (SELECT 1 FROM edge WHERE parent_id = ?2)"""  # noqa: S608
+COMPLETE_JOB = _COMPLETE.format("") + " AND uncounted = 0"
+# And nobody waits for it. Whoever holds the job says what it carries, and carries it on.
+COMPLETE_CHILDLESS = (
+    _COMPLETE.format(", uncounted = 0") + " AND uncounted = ?4 AND has_children = 0"
+)
 END_EXECUTION = """
 UPDATE execution
    SET verdict = ?1, started_at = ?2, ended_at = ?3, cause = ?4, result = ?5, error = ?6,
@@ -121,7 +127,7 @@ CHILDREN = """
 SELECT c.id, c.state, c.waiting_on, c.due_at, c.on_parent_failure, c.queue_id
   FROM edge e JOIN job c ON c.id = e.child_id
  WHERE e.parent_id = ? AND e.child_id > ? AND e.child_id <= ? ORDER BY e.child_id LIMIT ?"""
-HAS_CHILDREN = "SELECT 1 FROM edge WHERE parent_id = ? LIMIT 1"
+HAS_CHILDREN = "SELECT 1 FROM job WHERE id = ? AND has_children"
 LAST_CHILD = "SELECT max(child_id) FROM edge WHERE parent_id = ?"
 WAIT_FOR = """
 UPDATE job SET state = ?, waiting_on = ?, updated_at = ? WHERE id = ? AND state = 'blocked'"""
@@ -179,11 +185,10 @@ _OVER = """{job}.updated_at < CASE {job}.state WHEN 'completed' THEN ?2 WHEN 'fa
                      WHEN 'timeout' THEN ?4 WHEN 'cancelled' THEN ?5 ELSE 0 END"""
 JOBS_AFTER = """
 SELECT id, state, workflow_id, created_at, updated_at FROM job WHERE id > ? ORDER BY id LIMIT ?"""
-# The last two conditions are the one of the index, word by word: now, and in older databases.
+# The last condition is the one of the index, word by word.
 UNSUCCESSFUL_AFTER = """
 SELECT id, state, workflow_id, created_at, updated_at FROM job INDEXED BY job_unsuccessful
  WHERE state = ? AND id > ? AND (state = 'failed' OR state = 'timeout' OR state = 'cancelled')
-   AND state IN ('failed', 'timeout', 'cancelled')
  ORDER BY id LIMIT ?"""
 WORKFLOW_BEFORE = """
 SELECT id FROM job WHERE workflow_id = ? AND id < ? ORDER BY id DESC LIMIT ?"""
@@ -289,12 +294,12 @@ _COUNT = """
 INSERT INTO tally (queue_id, state, jobs) VALUES {}
 ON CONFLICT (queue_id, state) DO UPDATE SET jobs = jobs + excluded.jobs"""
 COUNT = _COUNT.format("(?, ?, ?)")
-COUNT_PAIR = _COUNT.format("(?, ?, ?), (?, ?, ?)")  # what an end and a claim change together
-COUNTS = "SELECT state, sum(jobs) FROM tally GROUP BY state"
-TALLY = "SELECT queue_id, state, jobs FROM tally WHERE jobs <> 0"
+COUNT_PAIR = _COUNT.format("(?, ?, ?), (?, ?, ?)")  # what a move changes together
+COUNTS = "SELECT state, sum(jobs) FROM job_count GROUP BY state"
+COUNTERS = "SELECT queue_id, state, jobs FROM job_count WHERE jobs <> 0"
 COUNTED = "SELECT queue_id, state, count(*) FROM job GROUP BY queue_id, state"
 QUEUE_COUNTS = """
-SELECT q.name, t.state, t.jobs FROM queue q LEFT JOIN tally t ON t.queue_id = q.id
+SELECT q.name, c.state, c.jobs FROM queue q LEFT JOIN job_count c ON c.queue_id = q.id
  ORDER BY q.name"""
 ADD_TO_METRIC = """
 INSERT INTO metric (queue_id, name, label, value) VALUES (?, ?, ?, ?)

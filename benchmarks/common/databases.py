@@ -129,7 +129,7 @@ def copied(original: Path, folder: Path) -> Path:
 def counter(path: Path, state: str = "completed") -> Callable[[], int]:
     """Give a look at how many jobs of the database are in a state."""
     connection = bare_connection(path)
-    query = "SELECT coalesce(sum(jobs), 0) FROM tally WHERE state = ?"
+    query = "SELECT coalesce(sum(jobs), 0) FROM job_count WHERE state = ?"
     return lambda: int(connection.execute(query, (state,)).fetchone()[0])
 
 

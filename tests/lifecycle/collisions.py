@@ -210,7 +210,7 @@ class Collisions:
     def _check_counters(self) -> None:
         with closing(sqlite3.connect(self.service.database)) as connection:
             counted = dict(connection.execute("SELECT state, count(*) FROM job GROUP BY state"))
-            kept = connection.execute("SELECT state, sum(jobs) FROM tally GROUP BY state")
+            kept = connection.execute("SELECT state, sum(jobs) FROM job_count GROUP BY state")
             assert {state: jobs for state, jobs in kept if jobs} == counted
 
     def figures(self) -> dict[str, Any]:

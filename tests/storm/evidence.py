@@ -133,7 +133,7 @@ def miscounted(connection: sqlite3.Connection) -> list[tuple[int, str, int, int]
         found[queue, state] = jobs
     counted = {
         (queue, state): jobs
-        for queue, state, jobs in connection.execute("SELECT queue_id, state, jobs FROM tally")
+        for queue, state, jobs in connection.execute("SELECT queue_id, state, jobs FROM job_count")
     }
     return [
         (*place, counted.get(place, 0), found.get(place, 0))

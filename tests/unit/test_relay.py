@@ -14,7 +14,7 @@ from gigq import Job
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.identity import own_identity
-from gigq.queue.records import Claim, Outcome, Output
+from gigq.queue.records import Claim, OpenExecution, Outcome, Output
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.queue.states import Verdict
 
@@ -57,6 +57,17 @@ class Pair:
 
         relay.settle = counted  # type: ignore[method-assign]
 
+    def retire(self) -> None:
+        """Let the worker die with all that it holds, and another one come."""
+        self.both(lambda store: store.retire(self.worker, self.lost))
+        self.worker = self.both(lambda store: store.register("worker", own_identity()))
+        self.held = []
+
+    @staticmethod
+    def lost(held: OpenExecution) -> Outcome:
+        """Give the outcome of what a dead worker held."""
+        return Outcome(held.execution, held.job, held.queue_id, Verdict.LOST)
+
     def both(self, do: Callable[[SqliteStore], Any]) -> Any:  # noqa: ANN401
         """Do the same with both, and give what both give."""
         first, second = (do(store) for store in self.stores)
@@ -95,16 +106,31 @@ class Pair:
                 database.execute(statement)
 
     def contents(self, path: Path) -> dict[str, list[tuple[Any, ...]]]:
-        """Give all rows; counters of nothing are as good as none."""
+        """Give all rows; where moves are counted, and counters of nothing, make no difference."""
         with closing(sqlite3.connect(path)) as database:
             found = {
                 name: database.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall()  # noqa: S608
                 for name in TABLES
             }
-            found["tally"] = sorted(database.execute(sql.TALLY).fetchall())
-            counted = sorted(database.execute(sql.COUNTED).fetchall())
-        assert found["tally"] == counted
+            found["job"] = [row[:-1] for row in found["job"]]
+            assert [*database.execute("SELECT * FROM job LIMIT 0").description][-1][
+                0
+            ] == "uncounted"
+        found["counters"] = self.counters(path)
         return found
+
+    def counters(self, path: Path) -> list[tuple[Any, ...]]:
+        """Give how many jobs are in each state, as they are kept; they are those that there are."""
+        with closing(sqlite3.connect(path)) as database:
+            kept = sorted(database.execute(sql.COUNTERS).fetchall())
+            assert kept == sorted(database.execute(sql.COUNTED).fetchall())
+        return kept
+
+    def carried(self) -> int:
+        """Give how many moves the jobs that are held carry."""
+        with closing(sqlite3.connect(self.paths[0])) as database:
+            (found,) = database.execute("SELECT sum(uncounted) FROM job").fetchone()
+        return int(found)
 
     def close_and_compare(self) -> None:
         """See that both databases hold the same."""
@@ -172,6 +198,10 @@ def test_same_as_without(pair: Pair, now: list[int], seed: int) -> None:
             pair.execute("UPDATE queue SET paused = 1 WHERE id = 1")
         elif what < 0.14:
             pair.both(lambda store: store.glance())
+        elif what < 0.142:
+            pair.retire()
+        elif what < 0.15:
+            pair.counters(pair.paths[0])
         else:
             ended = dice.sample(pair.held, min(len(pair.held), dice.choice((*[1] * 20, 0, 2))))
             outcomes = [pair.ended(claim, dice.choice(ENDS)) for claim in ended]
@@ -254,6 +284,45 @@ class TestUnusual:
             known = pair.quick._look_ahead._known.values()
             assert all(len(str(spec)) < 5_000 for _, spec in known)
         assert pair.held[0].params == '{"text":"' + "x" * 10_000 + '"}'
+        pair.close_and_compare()
+
+    def test_counters(self, pair: Pair, now: list[int]) -> None:
+        """Counters are right after each settle, though the table of them is not written."""
+        for done in range(2, 12):
+            self.pass_on(pair, now)
+            (_, states) = zip(*(row[:2] for row in pair.counters(pair.paths[0])), strict=True)
+            assert states == ("completed", "ready", "running")
+            assert pair.quick.counts()["completed"] == done
+            assert pair.carried() == done
+        assert pair.short_cuts == done
+
+    @pytest.mark.parametrize("verdict", list(Verdict))
+    def test_carried_counts(self, pair: Pair, now: list[int], verdict: Verdict) -> None:
+        """However a job ends that carries moves of others, they are counted once."""
+        for _ in range(5):
+            self.pass_on(pair, now)
+        assert pair.carried() > 1
+        (held,) = pair.held
+        pair.settle([pair.ended(held, verdict)], 0)
+        assert pair.carried() == 0
+        pair.close_and_compare()
+
+    def test_carried_counts_of_a_dead_worker(self, pair: Pair, now: list[int]) -> None:
+        """What a dead worker's job carries is counted by who takes the job back."""
+        for _ in range(5):
+            self.pass_on(pair, now)
+        pair.retire()
+        assert pair.carried() == 0
+        assert dict(pair.quick.counts())["completed"] == pair.short_cuts
+        pair.close_and_compare()
+
+    def test_carried_counts_with_a_child(self, pair: Pair, now: list[int]) -> None:
+        """A job that carries moves and has got a child ends in the other way."""
+        for _ in range(5):
+            self.pass_on(pair, now)
+        pair.submit(Job("child", print, dependencies=[pair.held[0].uuid]))
+        self.pass_on(pair, now)
+        assert pair.carried() == 0
         pair.close_and_compare()
 
     def test_output(self, pair: Pair, now: list[int]) -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gigq import Job, JobQueue, Worker
-from gigq.queue.connection import PAGE_BYTES
+from gigq.queue.companions import Companions
+from gigq.queue.connection import PAGE_BYTES, Connection
 from gigq.queue.errors import ForeignDatabaseError, SchemaVersionError, StoreError
-from gigq.queue.migrations import CURRENT
-from gigq.queue.schema import APPLICATION_ID
+from gigq.queue.migrate import migrate
+from gigq.queue.migrations import CURRENT, split
+from gigq.queue.schema import APPLICATION_ID, VERSIONS
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
@@ -37,6 +39,17 @@ JOB_EXECUTIONS = [
     "id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error",
 ]
 # fmt: on
+
+# Of the second version of our own.
+OLD_JOB = """
+INSERT INTO job (id, uuid, name, queue_id, state, priority, max_attempts, cause, cancelled_by,
+                 created_at, updated_at)
+VALUES (?1, ?2, 'job', 1, ?3, 0, 1, iif(?3 = 'cancelled', 'parent_failed', NULL),
+        iif(?3 = 'cancelled', 1, NULL), 1, 1)"""
+OLD_SPEC = """
+INSERT INTO job_spec (job_id, kind, function_module, function_name, import_root, directory, python,
+                      params)
+VALUES (?, 'function', 'os', 'getpid', '', '/', 'python', '{}')"""
 
 SUBMIT_ONE_EACH = """
 import fcntl, sys
@@ -352,3 +365,49 @@ def test_nothing_is_left_open(path: Path) -> None:
         with pytest.raises(ForeignDatabaseError):
             SqliteStore(path, create=create)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+class TestThirdVersion:
+    """What the third version of the tables adds, to databases made before."""
+
+    @pytest.fixture
+    def path(self, path: Path) -> Path:
+        """Give a database of the second version, with a failed parent and its two children."""
+        with closing(Connection(path, Companions(path), synchronous="NORMAL")) as connection:
+            connection.use_write_ahead_log()
+            with connection:
+                for statement in split("".join(VERSIONS[:2])):
+                    connection.run(statement)
+                connection.run(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.run("PRAGMA user_version = 2")
+                for job, state in enumerate(("failed", "cancelled", "cancelled", "ready"), 1):
+                    connection.run(OLD_JOB, (job, f"job {job}", state))
+                    connection.run(OLD_SPEC, (job,))
+                connection.run("INSERT INTO edge VALUES (1, 2, 0), (1, 3, 0)")
+                connection.run("INSERT INTO tally VALUES (1, 'failed', 1), (1, 'cancelled', 2)")
+                connection.run("INSERT INTO tally VALUES (1, 'ready', 1)")
+        return path
+
+    def test_same_tables_as_in_a_fresh_one(self, path: Path, tmp_path: Path) -> None:
+        """An upgraded database has the tables and indexes of one that is made today."""
+        with pytest.raises(SchemaVersionError, match="gigq migrate"):
+            SqliteStore(path)
+        migrate(path)
+        fresh = tmp_path / "fresh.db"
+        SqliteStore(fresh).close()
+        look = "SELECT name, sql FROM sqlite_schema WHERE type <> 'trigger' ORDER BY name"
+        assert run(path, look) == run(fresh, look)
+
+    def test_children_are_told(self, path: Path) -> None:
+        """A parent from before is known to have children: its requeue revives them."""
+        migrate(path)
+        assert run(path, "SELECT id FROM job WHERE has_children") == [(1,)]
+        with JobQueue(path) as queue:
+            assert queue.requeue_job("job 1")
+            assert queue.stats()["pending"] == 4
+            worker = Worker(path)
+            for _ in range(4):
+                worker.process_one()
+            assert queue.stats() == {"completed": 4} | dict.fromkeys(
+                ("pending", "running", "failed", "cancelled", "timeout"), 0
+            ) | {"total": 4}
