@@ -29,7 +29,6 @@ from gigq.queue.errors import (
     StoreError,
     StoreUnusableError,
 )
-from gigq.queue.file_status import FileStatuses
 from gigq.queue.log_file import LogFile
 from gigq.queue.new_database import create_for_group
 
@@ -95,8 +94,6 @@ class Connection:
         """
         self._path = path
         self._log = f"{path}-wal"
-        self._log_name = os.fsencode(self._log)
-        self._statuses = FileStatuses()
         self._companions = companions
         self.patience = patience  # seconds to wait for the write lock
         self._forks = forks.count
@@ -104,7 +101,6 @@ class Connection:
         self.waits = 0  # how often the write lock was not had at once
         self._is_full = False  # the disk
         self._log_file = LogFile(self._log, path.parent)
-        self._is_doubtful = False  # whether the log is on the disk: a sync has failed
         self._gate: sqlite3.Connection | None = None
         self.synchronous = synchronous
         self._sqlite = self._open()
@@ -136,7 +132,10 @@ class Connection:
 
     def run(self, statement: str, values: Sequence[object] = ()) -> int:
         """Run one change and give how many rows it changed."""
-        return self._run(statement, values).rowcount
+        try:
+            return self._cursor.execute(statement, values).rowcount
+        except sqlite3.DatabaseError as error:
+            raise self._trouble(error) from error
 
     def run_many(self, statement: str, rows: Iterable[Sequence[object]]) -> int:
         """Run one change for each row of values and give how many rows all of them changed."""
@@ -346,7 +345,7 @@ class Connection:
 
     def _checkpoint_when_long(self) -> None:
         try:
-            length = self._statuses.size(self._log_name)
+            length = self._log_file.length()
         except OSError:  # what was to be committed is
             return
         if length <= self._checkpoint_bytes:
@@ -366,7 +365,7 @@ class Connection:
             if self._gate is None:
                 self._gate = _connect(self._path)
                 self._gate.execute("PRAGMA wal_autocheckpoint = 0")
-            self._sync_log()
+            self._log_file.sync()  # while others can write
             try:
                 self._begin_patiently(self._gate, _GATE_PATIENCE)
                 self._sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -381,14 +380,12 @@ class Connection:
         Raises StoreUnusableError, or StoreBusyError.
         """
         try:
-            if self._is_doubtful:
+            if self._log_file.is_doubtful:
                 self._write_log_again()
             self._log_file.sync()
         except OSError as error:
-            self._is_doubtful = True
             message = f"{self._log} cannot be synced: {error.strerror}; look at its disk"
             raise StoreUnusableError(message) from error
-        self._is_doubtful = False
 
     def _write_log_again(self) -> None:
         """Write the log once more: the next sync would not do what the one that failed did not."""
@@ -397,16 +394,6 @@ class Connection:
             self._log_file.write_again()
         finally:
             self.roll_back()
-
-    def _sync_log(self) -> None:
-        """Sync what was committed, while others can write."""
-        # No connection locks this file (the locks are on the database and on -shm), so that closing
-        # a descriptor of it drops none.
-        log = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(log)
-        finally:
-            os.close(log)
 
     # The end
 

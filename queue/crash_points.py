@@ -87,6 +87,11 @@ class CrashingConnection(Connection):
             self._pass("after")
         return done
 
+    def run(self, statement: str, values: Sequence[object] = ()) -> int:
+        """Run one change."""
+        self._ran |= {statement}
+        return super().run(statement, values)
+
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """Give all rows; also a change may give some."""
         if self._sqlite.in_transaction:

@@ -1,4 +1,4 @@
-"""Size and identity of a file, without its times.
+"""Which file a descriptor is open on, without its times.
 
 From Linux 6.13 on a file of which somebody has asked the times records a new one at its next write
 (docs.kernel.org/filesystems/multigrain-ts.html). On ext4 that goes into the journal, and the next
@@ -14,11 +14,10 @@ import os
 import struct
 from typing import NamedTuple
 
-_AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
-_TYPE, _LINKS, _INODE, _SIZE = 0x1, 0x4, 0x100, 0x200  # what may be asked for
+_ASKED = 0x1 | 0x4 | 0x100  # the kind, the number of links, the inode
 _BYTES = 256  # of a struct statx
-_FIELDS = struct.Struct("=16xI8xHxxQQ")  # links, mode, inode, size
+_FIELDS = struct.Struct("=16xI8xHxxQ")  # links, mode, inode
 _DEVICE = struct.Struct("=II")  # major, minor
 _DEVICE_AT = 136
 _NOT_HERE = (errno.ENOSYS, errno.EPERM)  # an old kernel, or a container's filter
@@ -37,36 +36,29 @@ class FileStatus(NamedTuple):
 
 
 class FileStatuses:
-    """Asks for them; of one thread at a time."""
+    """Asks for it; of one thread at a time."""
 
     def __init__(self) -> None:
         """Prepare the place for the answer."""
         self._answer = ctypes.create_string_buffer(_BYTES)
         self._is_known = _statx is not None
 
-    def size(self, path: bytes) -> int:
-        """Give a file's size in bytes. Raises OSError."""
-        if self._ask(_AT_FDCWD, path, 0, _SIZE):
-            size: int = _FIELDS.unpack_from(self._answer)[3]
-            return size
-        return os.stat(path).st_size  # noqa: PTH116 (once a commit)
-
     def of(self, descriptor: int) -> FileStatus:
         """Tell what a descriptor is open on. Raises OSError."""
-        if self._ask(descriptor, b"", _AT_EMPTY_PATH, _TYPE | _LINKS | _INODE):
-            links, mode, inode, _ = _FIELDS.unpack_from(self._answer)
+        if self._ask(descriptor):
+            links, mode, inode = _FIELDS.unpack_from(self._answer)
             device = os.makedev(*_DEVICE.unpack_from(self._answer, _DEVICE_AT))
             return FileStatus(device, inode, mode, links)
         found = os.fstat(descriptor)
         return FileStatus(found.st_dev, found.st_ino, found.st_mode, found.st_nlink)
 
-    def _ask(self, folder: int, path: bytes, flags: int, what: int) -> bool:
+    def _ask(self, descriptor: int) -> bool:
         if not self._is_known:
             return False
-        if not _statx(folder, path, flags, what, self._answer):  # type: ignore[misc]
+        if not _statx(descriptor, b"", _AT_EMPTY_PATH, _ASKED, self._answer):  # type: ignore[misc]
             return True
         code = ctypes.get_errno()
         if code not in _NOT_HERE:
-            raise OSError(code, os.strerror(code), path or None)
+            raise OSError(code, os.strerror(code))
         self._is_known = False
         return False

@@ -103,6 +103,18 @@ class Outcome(NamedTuple):
     started_at: int | None = None  # None: with its claim
     ended_at: int | None = None  # None: when it is stored
 
+    def measured(
+        self,
+        output: Output | None,
+        cpu_time: int,
+        peak_memory: int | None,
+        started_at: int,
+        ended_at: int,
+    ) -> Outcome:
+        """Give the same with what was measured."""
+        # Each job comes by here, and `_replace` takes three times as long.
+        return Outcome(*self[:9], output, cpu_time, peak_memory, self.retry, started_at, ended_at)
+
 
 class Settled(NamedTuple):
     """What a settle did."""

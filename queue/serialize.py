@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gigq.queue.errors import NotJsonError
 from gigq.queue.shown import shortened, shown
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LONGEST = 100_000_000  # characters of JSON
 # ensure_ascii keeps lone surrogates, which no UTF-8 column could hold, as escapes.
 _encoder = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-_encode = _encoder.encode
-_decode = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
+_scan = _decoder.scan_once  # type: ignore[attr-defined]
+
+
+def _make_encode() -> Callable[[object], str]:
+    """Give `_encoder.encode` without what that makes anew for each value, where C code does it."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _encoder.encode
+    escape = json.encoder.encode_basestring_ascii
+    # Without a note of what it is inside of: whatever contains itself ends as nested too deep.
+    chunks = make(None, _encoder.default, escape, None, ":", ",", False, False, False)  # noqa: FBT003
+    return lambda value: "".join(chunks(value, 0))
+
+
+_encode = _make_encode()
 
 
 def encode(value: object, what: str, *, secret: bool = False) -> str:
@@ -36,14 +53,19 @@ def encode(value: object, what: str, *, secret: bool = False) -> str:
 
 
 def decode(text: str | None) -> Any:  # noqa: ANN401 (JSON is any value)
-    """Give the value of JSON text, None for none."""
-    return None if text is None else _decode(text)
+    """Give the value of JSON text, None for none. Raises ValueError, RecursionError."""
+    if text is None:
+        return None
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    # Blanks around it, or a mistake, are for the decoder to skip and to tell.
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def _complaint(value: object, what: str, error: Exception, *, secret: bool) -> str:
     try:
-        if isinstance(error, RecursionError):
-            raise error
         found = _offender(value, what, set(), secret=secret)
     except RecursionError:
         return f"{what}: nested too deep to be written as JSON"
@@ -52,6 +74,8 @@ def _complaint(value: object, what: str, error: Exception, *, secret: bool) -> s
     else:
         if found is not None:
             return found
+        if isinstance(error, RecursionError):
+            return f"{what}: nested too deep to be written as JSON"
     if type(error) in (ValueError, TypeError):  # json's own; another's words may show the value
         return f"{what}: {error}"
     return f"{what}: cannot be written as JSON ({type(error).__name__} was raised)"

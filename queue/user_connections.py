@@ -48,7 +48,10 @@ def close_connections() -> None:
 
 def roll_back_connections() -> bool:
     """Undo what this thread's connections have begun and not committed; True if there was any."""
-    unfinished = [each for each in _connections().values() if each.in_transaction]
+    connections = _local.__dict__.get("connections")
+    if not connections:
+        return False
+    unfinished = [each for each in connections.values() if each.in_transaction]
     for connection in unfinished:
         connection.rollback()
     return bool(unfinished)

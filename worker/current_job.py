@@ -72,7 +72,7 @@ class CurrentJob:
 
 
 _in_this_thread: ContextVar[CurrentJob | None] = ContextVar("gigq_current_job", default=None)
-_in_this_process: list[CurrentJob] = []  # of a worker process, for threads that the job starts
+_in_this_process: list[CurrentJob] = []  # of a worker process; also for threads of the job
 
 
 def current_job() -> CurrentJob | None:
@@ -96,12 +96,14 @@ class running:  # noqa: N801 (used like a function)
 
     def __enter__(self) -> None:
         """Begin."""
-        self._token = _in_this_thread.set(self._job)
         if self._alone:
             _in_this_process.append(self._job)
+        else:
+            self._token = _in_this_thread.set(self._job)
 
     def __exit__(self, *_: object) -> None:
         """End."""
-        _in_this_thread.reset(self._token)
         if self._alone:
             _in_this_process.remove(self._job)
+        else:
+            _in_this_thread.reset(self._token)

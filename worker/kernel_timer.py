@@ -48,17 +48,18 @@ class KernelTimer:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), "timer_create")
         self._settime = libc.timer_settime
-        self._when = _Itimerspec()
-        self._reference = ctypes.byref(self._when)
+        self._after = 0  # nanoseconds: what stands in `_when`
+        self._when, never = _Itimerspec(), _Itimerspec()
+        self._references = ctypes.byref(self._when), ctypes.byref(never)
 
     def start(self, nanoseconds: int) -> None:
         """Let it go off after so long; replaces what was set before."""
-        value = self._when.value
-        value.seconds, value.nanoseconds = divmod(max(nanoseconds, 1), _NANOSECONDS)
-        self._settime(self._timer, 0, self._reference, None)
+        if nanoseconds != self._after:
+            self._after = nanoseconds
+            value = self._when.value
+            value.seconds, value.nanoseconds = divmod(max(nanoseconds, 1), _NANOSECONDS)
+        self._settime(self._timer, 0, self._references[0], None)
 
     def stop(self) -> None:
         """Let it not go off."""
-        value = self._when.value
-        value.seconds = value.nanoseconds = 0
-        self._settime(self._timer, 0, self._reference, None)
+        self._settime(self._timer, 0, self._references[1], None)

@@ -69,6 +69,7 @@ _REAPING = 2.0  # seconds for killed children to die
 _PATHS_AT_ONCE = 100  # in one message
 _END_WITHIN = 5  # seconds
 _WEIGHED_EACH = 100_000_000  # nanoseconds between looks at its own memory
+_FRESH_FOR = 50_000  # microseconds
 _STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
 
 _INTERRUPTIONS = {
@@ -101,6 +102,7 @@ class ServiceWorker:
         self._modules = 0  # how many were loaded when files were last told
         self._progress = ProgressStore(orders.database)
         self._kill_timer = KernelTimer(signal.SIGKILL)
+        self._backstop = int((orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
         self._soft_timer = KernelTimer(signal.SIGTERM)
         self._in_trouble = False  # the supervisor was told that the database cannot be used
         self._orphaned = False
@@ -111,8 +113,10 @@ class ServiceWorker:
         self._watched: set[str] = set()
         self._meter = Meter()
         self._jobs = 0  # that it has begun
+        self._most_jobs = orders.max_jobs or sys.maxsize
         self._told_code: set[Code] = set()
-        self._fresh: set[tuple[str, str, str | None]] = set()  # code of the jobs last claimed
+        # When files of code were last found as they were loaded, in microseconds UTC.
+        self._fresh: dict[tuple[str, str, str | None], int] = {}
         self._last_told = False  # that it is to be replaced
         self._weigh_at = 0
         signal.signal(signal.SIGTERM, self._on_terminate)
@@ -216,7 +220,7 @@ class ServiceWorker:
             self._store.retire(self._worker, outcomes.stopped)
         self._wakeup.ring_next()
         self._reporter.flush()
-        renew = self._stale or self._has_served or self._slot.stop() is Stop.RENEW
+        renew = self._stale or self._jobs >= self._most_jobs or self._slot.stop() is Stop.RENEW
         return ExitCode.RENEW if renew else ExitCode.DRAINED
 
     def limit_its_end(self) -> None:
@@ -224,14 +228,10 @@ class ServiceWorker:
         self._kill_timer.start(_END_WITHIN * _NANOSECONDS)
 
     def _stops(self) -> bool:
-        go = self._stale or self._orphaned or self._has_served
+        go = self._stale or self._orphaned or self._jobs >= self._most_jobs
         return go or self._slot.stop() is not Stop.NO
 
     # Its own replacement
-
-    @property
-    def _has_served(self) -> bool:
-        return 0 < self._orders.max_jobs <= self._jobs
 
     def _tell_wear(self) -> None:
         """Say once that it is to be replaced soon, so that another is ready by then."""
@@ -330,7 +330,6 @@ class ServiceWorker:
 
     def _run(self, claims: list[Claim]) -> list[Outcome]:
         """Process what was claimed; gives the outcomes to be stored."""
-        self._fresh.clear()
         if self._batch is None:
             return [self._process(claim) for claim in claims]
         ended, dropped = self._batch.run(self._worker, claims, self._process)
@@ -369,13 +368,8 @@ class ServiceWorker:
             give_back_middle(self._surroundings.output, start, end)
             output = Output(self._orders.log, start, end)
         ended_at = clock.now()
-        outcome = outcome._replace(
-            output=output,
-            cpu_time=cpu_time,
-            peak_memory=peak or None,
-            started_at=ended_at - lasted // 1000,
-            ended_at=ended_at,
-        )
+        begun_at = ended_at - lasted // 1000
+        outcome = outcome.measured(output, cpu_time, peak or None, begun_at, ended_at)
         self._reporter.ended(claim, outcome, lasted / _NANOSECONDS, started_told=told)
         return outcome
 
@@ -395,9 +389,7 @@ class ServiceWorker:
         if claim.timeout is not None:
             timeout = claim.timeout * 1000
             self._deadline = now + timeout
-            self._kill_timer.start(
-                timeout + int((self._orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
-            )
+            self._kill_timer.start(timeout + self._backstop)
         max_memory = self._memory_limit(claim)
         self._slot.begin(
             Status(
@@ -452,8 +444,8 @@ class ServiceWorker:
         return outcomes.timed_out(claim, claim.timeout, self._take_stacks())
 
     def _memory_limit(self, claim: Claim) -> int:
-        limits = (claim.max_memory or 0, self._orders.max_job_memory)
-        return min(filter(None, limits), default=0)
+        job, all_jobs = claim.max_memory or 0, self._orders.max_job_memory
+        return min(job, all_jobs) if job and all_jobs else job or all_jobs
 
     def _take_stacks(self) -> str:
         """Read the stacks that were dumped for this job; the next one's must be its own."""
@@ -496,14 +488,16 @@ class ServiceWorker:
     def _is_stale(self, claim: Claim) -> bool:
         """Tell whether the job's own file has changed since this process loaded it.
 
-        Once for each claim of several jobs: a job that is submitted after a change is claimed after
-        it as well.
+        Who changes a file and then submits is served by the new code: a job that became ready
+        before the last look needs no other, for some time.
         """
-        place = claim.import_root, claim.function_module, claim.script
-        if self._orders.reload and place not in self._fresh:
-            if self._loader.is_stale(claim):
-                self._stale = True
-            self._fresh.add(place)
+        if self._orders.reload:
+            now = clock.now()
+            place = claim.import_root, claim.function_module, claim.script
+            looked = self._fresh.get(place, 0)
+            if not claim.ready_since < looked <= now < looked + _FRESH_FOR:
+                self._stale |= self._loader.is_stale(claim)
+                self._fresh[place] = now
         return self._stale
 
     def _watch_code(self) -> None:

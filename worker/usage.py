@@ -22,13 +22,14 @@ class Meter:
     def __init__(self) -> None:
         """Begin with what the children so far have used."""
         self._children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._children_time = cpu_time(self._children)
 
     def start(self) -> int:
         """Begin to count; gives the processor time used before, in microseconds."""
         own = resource.getrusage(resource.RUSAGE_SELF)
         self._own_peak = own.ru_maxrss
         # No child has been reaped since `stop`: all of the last job were.
-        self._cpu_time = cpu_time(own) + cpu_time(self._children)
+        self._cpu_time = cpu_time(own) + self._children_time
         return self._cpu_time
 
     def stop(self) -> tuple[int, int]:
@@ -39,11 +40,11 @@ class Meter:
         """
         own = resource.getrusage(resource.RUSAGE_SELF)
         before, children = self._children, resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._children = children
+        self._children, self._children_time = children, cpu_time(children)
         peak = own.ru_maxrss if own.ru_maxrss > self._own_peak else 0
         if children.ru_maxrss > before.ru_maxrss:
             peak = max(peak, children.ru_maxrss)
-        cpu = cpu_time(own) + cpu_time(children) - self._cpu_time
+        cpu = cpu_time(own) + self._children_time - self._cpu_time
         return cpu, peak * KIBIBYTE
 
 

@@ -25,6 +25,7 @@ from gigq.queue.companions import Companions
 from gigq.queue.connection import Connection, is_busy, roll_back_interrupted
 from gigq.queue.errors import StoreBusyError, StoreError, StoreUnusableError
 from gigq.queue.identity import own_identity
+from gigq.queue.log_file import LogFile
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
@@ -527,3 +528,38 @@ class TestFile:
                 queue.submit(Job("job", print))
             assert (tmp_path / name).stat().st_size > 0
             assert Path(f"{tmp_path / name}.d").is_dir()
+
+
+class TestLength:
+    """The length of the log is looked at after each commit."""
+
+    @pytest.mark.parametrize("size", [0, 5_000, 1 << 24, 3 << 30])
+    def test_as_it_grows(self, tmp_path: Path, size: int) -> None:
+        """It is the file's, whatever it is."""
+        path = tmp_path / "gigq.db-wal"
+        path.touch()
+        log = LogFile(str(path), tmp_path)
+        assert log.length() == 0
+        os.truncate(path, size)
+        assert log.length() == size
+        log.close()
+
+    def test_another_file_in_its_place(self, tmp_path: Path) -> None:
+        """Where a job has put a file in the place of the log, its position is not moved."""
+        path = tmp_path / "gigq.db-wal"
+        path.write_bytes(b"log")
+        log = LogFile(str(path), tmp_path)
+        log.length()
+        assert log._descriptor is not None
+        with (tmp_path / "other").open("w+") as other:
+            other.write("0123456789")
+            other.seek(3)
+            os.dup2(other.fileno(), log._descriptor)
+            assert log.length() == 7
+            assert other.read() == "3456789"
+        os.close(log._descriptor)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        """There may be none: nothing was written yet."""
+        with pytest.raises(FileNotFoundError):
+            LogFile(str(tmp_path / "gigq.db-wal"), tmp_path).length()

@@ -1,4 +1,4 @@
-"""Size and identity of files, with statx(2) and without."""
+"""Which file a descriptor is open on, with statx(2) and without."""
 
 from __future__ import annotations
 
@@ -31,15 +31,6 @@ def statuses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return FileStatuses()
 
 
-def test_size(statuses: FileStatuses, tmp_path: Path) -> None:
-    """The size in bytes, whatever the name, and as it grows beyond four GiB."""
-    path = tmp_path / "a näme"
-    for size in (0, 5, 1 << 33):
-        with path.open("ab") as file:
-            file.truncate(size)
-        assert statuses.size(os.fsencode(path)) == size
-
-
 def test_what_it_is(statuses: FileStatuses, tmp_path: Path) -> None:
     """Device, inode, kind and links: as stat(2) tells them."""
     os.mkfifo(tmp_path / "fifo")
@@ -55,9 +46,7 @@ def test_what_it_is(statuses: FileStatuses, tmp_path: Path) -> None:
 
 
 def test_nothing_there(statuses: FileStatuses, tmp_path: Path) -> None:
-    """What is missing or closed is an OSError, of its kind."""
-    with pytest.raises(FileNotFoundError):
-        statuses.size(os.fsencode(tmp_path / "nothing"))
+    """Of what is closed it is an OSError."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
     os.close(descriptor)
     with pytest.raises(OSError, match="Bad file descriptor"):
