@@ -13,7 +13,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
 from gigq.queue.records import Claim
@@ -26,7 +25,6 @@ _DEPTH = 32  # jobs that are read at once
 _RESERVE = 4  # with fewer of them left the next ones are read
 _QUICK = 2_000  # microseconds between two claims; beside longer jobs few wait for the lock
 _LONG = 2_048  # characters of parameters: more is not kept on suspicion
-_KNOWN_FOR = 1_000_000  # microseconds
 # In a row: after the job's key come the fields of a claim, from its uuid on.
 _PARAMS = 1 + Claim._fields.index("params") - Claim._fields.index("uuid")
 
@@ -48,8 +46,6 @@ class LookAhead:
 
     def take(self, job: int) -> tuple[Any, ...] | None:
         """Give what is known of a job that is claimed now."""
-        if clock.now() - self._claimed_at > _KNOWN_FOR:
-            self._known.clear()
         self._left, spec = self._known.pop(job, (0, None))
         if spec is not None:
             self._looks.worked()
