@@ -3,7 +3,8 @@
     python benchmarks/drain.py [--peers]
 
 No-op jobs whose results are stored. `bare loop` is two processes that only end one job and claim
-the next, in one transaction on the same tables, without running anything (common/bare_drain.py):
+the next, in one transaction of plain statements on the same tables, without running anything
+(common/bare_drain.py); `counters carried` keeps the counters of states as a worker does, which is
 what this file can do at most. What is durable gets half of the jobs. GigQ is slower where more jobs
 wait: beside one drain of all of them, which takes minutes, it has rounds with a tenth of them.
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 OURS, BATCHES, DURABLE = "gigqd", "gigqd, batch = 16", 'gigqd, durability = "full"'
 BARE, BARE_FULL = "bare loop", "bare loop, FULL"
+CARRIED = "bare loop, counters carried"
 GIGQ, GIGQ_TENTH, HUEY = "GigQ 0.5.1", "GigQ 0.5.1, a tenth of the jobs", "huey"
 
 
@@ -67,6 +69,7 @@ def contestants(
     found: dict[str, Callable[[], float]] = {
         OURS: lambda: drained(drained_by_service, ""),
         BARE: lambda: drained(drained_by_bare_loop, "NORMAL"),
+        CARRIED: lambda: drained(drained_by_bare_loop, "NORMAL carried"),
         BATCHES: lambda: drained(drained_by_service, "[workers]\nbatch = 16\n"),
         DURABLE: lambda: drained(drained_by_service, FULL, half),
         BARE_FULL: lambda: drained(drained_by_bare_loop, "FULL", half),

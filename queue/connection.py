@@ -237,9 +237,9 @@ class Connection:
         _begun[threading.get_ident()] = self  # before it is taken: see roll_back_interrupted
         if self._sqlite.in_transaction:
             self._roll_back()
-        if not self._begins(self._sqlite):
+        if not self._begins(self._cursor):
             self.waits += 1
-            self._begin_patiently(self._sqlite, self.patience)
+            self._begin_patiently(self._cursor, self.patience)
 
     def commit(self) -> None:
         """Commit; undo all of it when that fails. Raises StoreUnusableError then."""
@@ -275,16 +275,18 @@ class Connection:
             if self._gate is not None:
                 _end_gate(self._gate)
 
-    def _begins(self, connection: sqlite3.Connection) -> bool:
+    def _begins(self, cursor: sqlite3.Cursor | sqlite3.Connection) -> bool:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.DatabaseError as error:
             if not is_busy(error):
                 raise self._trouble(error) from error
             return False
         return True
 
-    def _begin_patiently(self, connection: sqlite3.Connection, patience: float) -> None:
+    def _begin_patiently(
+        self, cursor: sqlite3.Cursor | sqlite3.Connection, patience: float
+    ) -> None:
         begun = time.monotonic()
         while True:
             # Another one's transaction is mostly over sooner than this process would wake up.
@@ -292,7 +294,7 @@ class Connection:
                 os.sched_yield()
             else:
                 self._pause(begun + patience)
-            if self._begins(connection):
+            if self._begins(cursor):
                 return
 
     def _pause(self, give_up: float) -> None:

@@ -1,10 +1,12 @@
 """The yardstick of a drain: one process that does nothing but end a job and claim the next.
 
-    python bare_drain.py DATABASE NORMAL|FULL
+    python bare_drain.py DATABASE NORMAL|FULL [carried]
 
-The least that keeps a job's history: the statements of a worker's transaction without conditions
-that never hold here, on the same tables with the same indexes. It runs nothing, checks nothing,
-logs nothing. Says "ready", and begins when it is told anything; it ends when no job is ready.
+The least that keeps a job's history and the counters of states in plain statements, without
+conditions that never hold here, on the same tables with the same indexes. It runs nothing, checks
+nothing, logs nothing. With `carried` it keeps the counters as a worker does, in the row of the job
+that is claimed, which spares two statements and a page. Says "ready", and begins when it is told
+anything; it ends when no job is ready.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ HOLD_JOB = """
 UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
                updated_at = ?
  WHERE id = ? AND state = 'ready'"""
+HOLD_JOB_WITH_COUNT = HOLD_JOB.replace("updated_at = ?", "updated_at = ?, uncounted = ?")
+END_JOB_WITH_COUNT = END_JOB.replace("updated_at = ?", "updated_at = ?, uncounted = 0")
 COUNT = "UPDATE tally SET jobs = jobs + ? WHERE queue_id = 1 AND state = ?"
 BORN = """
 INSERT INTO tally (queue_id, state, jobs) VALUES (1, 'completed', 0) ON CONFLICT DO NOTHING"""
@@ -85,9 +89,36 @@ def drain(connection: sqlite3.Connection, worker: int) -> None:
         held = (job, execution)
 
 
+def drain_carried(connection: sqlite3.Connection, worker: int) -> None:
+    """Do the same; the claimed job carries how many jobs were completed before it."""
+    run = connection.execute
+    held: tuple[int, int] | None = None
+    completed = 0
+    while True:
+        begin(connection)
+        now = time.time_ns() // 1000
+        if held is not None:
+            job, execution = held
+            run(END_JOB_WITH_COUNT, (now, job, execution))
+            run(END_EXECUTION, (now, "1", 10, execution))
+            completed += 1
+        picked = run(PICK).fetchone()
+        if picked is None:
+            run(COUNT, (completed, "completed"))
+            run(COUNT, (-completed, "ready"))
+            run("COMMIT")
+            return
+        job, begun, _ = picked
+        execution = (job << 24) + begun
+        run(ADD_EXECUTION, (execution, job, worker, now))
+        run(HOLD_JOB_WITH_COUNT, (execution, now, completed, job))
+        run("COMMIT")
+        held = (job, execution)
+
+
 def main() -> None:
     """Register as a worker, wait for the word, and drain."""
-    path, synchronous = sys.argv[1:]
+    path, synchronous, *how = sys.argv[1:]
     store = SqliteStore(path, durable=False, create=False)
     worker = store.register("bare", own_identity())
     store.close()
@@ -97,7 +128,7 @@ def main() -> None:
     connection.execute("COMMIT")
     print("ready", flush=True)
     sys.stdin.readline()
-    drain(connection, worker)
+    (drain_carried if how else drain)(connection, worker)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,9 @@ def wait_for(
     count: int,
     processes: Sequence[subprocess.Popen[bytes]] = (),
     seconds: float = LONGEST,
+    pause: float = _LOOK,
 ) -> int:
-    """Wait until so many are done, and give how many are."""
+    """Wait until so many are done, with a pause between two looks, and give how many are."""
     give_up = time.monotonic() + seconds
     while (now := done()) < count:
         for process in processes:
@@ -64,7 +65,7 @@ def wait_for(
                 raise DiedError(message)
         if time.monotonic() > give_up:
             raise TookTooLongError(now, count, seconds)
-        time.sleep(_LOOK)
+        time.sleep(pause)
     return now
 
 
@@ -108,9 +109,9 @@ def drained_by_service(path: Path, jobs: int, configuration: str = "") -> float:
         return rate(counter(path), jobs, [process])
 
 
-def drained_by_bare_loop(path: Path, jobs: int, synchronous: str = "NORMAL") -> float:
-    """Let two processes drain that do nothing else."""
-    command = [sys.executable, str(BARE_DRAIN), str(path), synchronous]
+def drained_by_bare_loop(path: Path, jobs: int, how: str = "NORMAL") -> float:
+    """Let two processes drain that do nothing else; `how`: as `bare_drain.py` wants it."""
+    command = [sys.executable, str(BARE_DRAIN), str(path), *how.split()]
     loops = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(_WORKERS)
