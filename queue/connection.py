@@ -367,9 +367,13 @@ class Connection:
             if self._gate is None:
                 self._gate = _connect(self._path)
                 self._gate.execute("PRAGMA wal_autocheckpoint = 0")
-            self._log_file.sync()  # while others can write
+            if not self._log_file.is_doubtful:
+                self._log_file.sync()  # while others can write
             try:
                 self._begin_patiently(self._gate, _GATE_PATIENCE)
+                if self._log_file.is_doubtful:
+                    self._log_file.write_again()
+                    self._log_file.sync()
                 self._sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             finally:
                 _end_gate(self._gate)

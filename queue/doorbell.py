@@ -10,12 +10,10 @@ import os
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from weakref import finalize
 
-from gigq.queue.file_status import FileStatuses
+from gigq.queue.own_descriptor import OwnDescriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 _EVERYTHING = 65536  # a pipe's default capacity: one read empties it
@@ -29,53 +27,22 @@ class Bell:
 
     def __init__(self, path: Path) -> None:
         """Name the FIFO; it is opened by the first ring."""
-        self._path = path
-        self._statuses = FileStatuses()
-        self._descriptor: int | None = None
-        self._file: tuple[int, int] | None = None
-        self._close: Callable[[], object] = _nothing
+        self._fifo = OwnDescriptor(path, _FLAGS)
 
     def ring(self) -> None:
         """Wake one waiting worker, if there is one. Never waits, never fails."""
         with suppress(OSError):  # EAGAIN: full of unread rings
-            if self._descriptor is None or self._fifo(self._descriptor) != self._file:
-                self._open()
-            if self._descriptor is not None:
-                os.write(self._descriptor, b"!")
-
-    def _open(self) -> None:
-        self.close()
-        descriptor = os.open(self._path, _FLAGS)
-        self._file = self._fifo(descriptor)
-        if self._file is None:
-            os.close(descriptor)
-            return
-        self._descriptor = descriptor
-        self._close = finalize(self, _close_same, descriptor, self._file)
+            status = self._fifo.status()
+            if status is None or not status.links:  # not open, taken away, or deleted
+                status = self._fifo.open()
+                if not stat.S_ISFIFO(status.mode):
+                    self._fifo.close()
+                    return
+            os.write(self._fifo.number, b"!")
 
     def close(self) -> None:
         """Let go of it; the next ring would open it again."""
-        self._descriptor = None
-        self._close()
-
-    def _fifo(self, descriptor: int) -> tuple[int, int] | None:
-        """Tell one FIFO from another; None for one that was deleted, and for what is none."""
-        status = self._statuses.of(descriptor)
-        if not status.links or not stat.S_ISFIFO(status.mode):
-            return None
-        return status.device, status.inode
-
-
-def _nothing() -> None:
-    pass
-
-
-def _close_same(descriptor: int, file: tuple[int, int]) -> None:
-    # A program that became a daemon has closed all, and may have something else behind the number.
-    with suppress(OSError):
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) == file:
-            os.close(descriptor)
+        self._fifo.close()
 
 
 class Doorbell:

@@ -121,10 +121,6 @@ class Figures:
                 self._sum_up()
         self.happened.clear()
 
-    def later(self, *what: Any) -> None:  # noqa: ANN401
-        """Add something to what the transaction did that was committed just now."""
-        self._recent.append(what)
-
     def _sum_up(self) -> None:
         _add(self._committed, self._recent)
         self._recent.clear()

@@ -76,7 +76,6 @@ INSERT OR IGNORE INTO edge (parent_id, child_id, place)
 SELECT p.id, c.id, d.key
   FROM gigq_0_5_jobs o JOIN json_each(o.dependencies) d
   JOIN job c ON c.uuid = o.id JOIN job p ON p.uuid = d.value ORDER BY c.id, d.key;
-UPDATE job SET has_children = 1 WHERE id IN (SELECT parent_id FROM edge);
 
 -- Each worker's name becomes one life, which has ended.
 INSERT INTO worker (name, machine_id, boot_id, pid_namespace, pid, start_ticks, started_at,

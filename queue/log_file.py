@@ -1,8 +1,8 @@
 """The write-ahead log as a file: how long it is after a commit, and its way to the disk.
 
-Its descriptor stays open. A worker whose jobs have used up all descriptors can still sync, and of a
-write that failed Linux tells once for each descriptor that was open then (fsync(2), "Errors").
-SQLite deletes the log with the last connection, so that this one's stays the same file.
+It stays open. A worker whose jobs have used up all descriptors can still sync, and of a write that
+failed Linux tells once for each descriptor that was open then (fsync(2), "Errors"). SQLite deletes
+the log with the last connection, so that this one's stays the same file.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from array import array
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
-from gigq.queue.file_status import FileStatuses
+from gigq.queue.own_descriptor import OwnDescriptor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gigq.queue.file_status import FileStatus
-
 _CHUNK = 1 << 20
+_TRUSTED = 64  # looks at the length, after which it is seen whether it is still the log's
 
 
 class LogFile:
@@ -30,28 +29,33 @@ class LogFile:
         """Name the log, and the folder in which it has to be found again."""
         self._path = path
         self._folder = folder
-        self._statuses = FileStatuses()
-        self._descriptor: int | None = None
-        self._file: FileStatus | None = None
-        self.is_doubtful = False  # whether it is on the disk: a sync has failed
+        self._file = OwnDescriptor(path, os.O_RDWR)
+        self._looks = 0
         self._is_named = False  # on the disk, in its folder
         self._behind = array("i", [0])
+        # A sync has failed, and the next one would not do what it did not: until `write_again` has
+        # come before it, nobody knows what of the log is on the disk.
+        self.is_doubtful = False
 
     def length(self) -> int:
-        """Give its length in bytes, without what are whole 4 GiB. Raises OSError."""
-        descriptor = self._descriptor
-        if descriptor is None:
-            descriptor = self._opened()
-        # What lies behind the position, which is never moved: a quarter of what it takes to ask for
-        # the file's status by its name, and harmless where a job has put another file in its place.
-        ioctl(descriptor, termios.FIONREAD, self._behind)
+        """Give its length in bytes, modulo 4 GiB. Raises OSError."""
+        self._looks -= 1
+        try:
+            if self._looks < 0:
+                self._looks = _TRUSTED
+                self._file.opened()
+            # What lies behind the position, which is never moved: a quarter of what it takes to ask
+            # for the file's status by its name. Its times are not touched: see `file_status`.
+            ioctl(self._file.number, termios.FIONREAD, self._behind)
+        except (OSError, ValueError):  # no descriptor, or a kernel that knows this of pipes only
+            return os.stat(self._path).st_size  # noqa: PTH116 (once a commit)
         length = self._behind[0]
         return length if length >= 0 else length + (1 << 32)
 
     def sync(self) -> None:
         """Let what was committed outlast a loss of power. Raises OSError."""
         try:
-            descriptor = self._opened()
+            descriptor = self._file.opened()
             if not self._is_named:  # this connection may have made it
                 self._sync_folder()
                 self._is_named = True
@@ -72,27 +76,11 @@ class LogFile:
 
         With the write lock in hand. Raises OSError.
         """
-        descriptor, offset = self._opened(), 0
+        descriptor, offset = self._file.opened(), 0
         while chunk := os.pread(descriptor, _CHUNK, offset):
             offset += os.pwrite(descriptor, chunk, offset)
         self.is_doubtful = False
 
-    def _opened(self) -> int:
-        # A job may have closed all that it found, and opened something else in its place.
-        if self._descriptor is not None and self._is_there(self._descriptor):
-            return self._descriptor
-        self._descriptor = descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        self._file = self._statuses.of(descriptor)
-        return descriptor
-
-    def _is_there(self, descriptor: int) -> bool:
-        try:
-            return self._statuses.of(descriptor) == self._file
-        except OSError:
-            return False
-
     def close(self) -> None:
         """Let go of it."""
-        if self._descriptor is not None and self._is_there(self._descriptor):
-            os.close(self._descriptor)
-        self._descriptor = None
+        self._file.close()

@@ -156,7 +156,7 @@ CREATE TABLE high_water (
 ) STRICT;
 INSERT INTO high_water VALUES (1, 0);
 
--- How many jobs are in each state, kept by the transactions that move them.
+-- How many jobs are in each state, kept by the transactions that move them; see job_count.
 CREATE TABLE tally (
   queue_id  INTEGER NOT NULL REFERENCES queue (id),
   state     TEXT NOT NULL,
@@ -222,8 +222,12 @@ CREATE TABLE metric (
 
 _THIRD = """
 -- Whether a job was ever submitted that waits for this one: else none has to be told of its end.
+-- The trigger: also when a client of an older version submits, that has the file open.
 ALTER TABLE job ADD COLUMN has_children INTEGER NOT NULL DEFAULT 0;
 UPDATE job SET has_children = 1 WHERE id IN (SELECT parent_id FROM edge);
+CREATE TRIGGER edge_marks_parent AFTER INSERT ON edge BEGIN
+  UPDATE job SET has_children = 1 WHERE id = NEW.parent_id AND has_children = 0;
+END;
 
 -- What the tally does not have yet, and a job that is held carries: how many jobs of its queue its
 -- worker has completed before it, one after the other, each followed by the claim of the next. So

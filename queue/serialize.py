@@ -20,14 +20,14 @@ _scan = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _make_encode() -> Callable[[object], str]:
-    """Give `_encoder.encode` without what that makes anew for each value, where C code does it."""
+    """Give what `_encoder.encode` does, without its way there, where C code does it."""
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return _encoder.encode
     escape = json.encoder.encode_basestring_ascii
-    # Without a note of what it is inside of: whatever contains itself ends as nested too deep.
-    chunks = make(None, _encoder.default, escape, None, ":", ",", False, False, False)  # noqa: FBT003
-    return lambda value: "".join(chunks(value, 0))
+    how = (_encoder.default, escape, None, ":", ",", False, False, False)
+    # The dictionary: what the value is inside of, to find what contains itself.
+    return lambda value: "".join(make({}, *how)(value, 0))
 
 
 _encode = _make_encode()
@@ -66,6 +66,8 @@ def decode(text: str | None) -> Any:  # noqa: ANN401 (JSON is any value)
 
 def _complaint(value: object, what: str, error: Exception, *, secret: bool) -> str:
     try:
+        if isinstance(error, RecursionError):
+            raise error
         found = _offender(value, what, set(), secret=secret)
     except RecursionError:
         return f"{what}: nested too deep to be written as JSON"
@@ -74,8 +76,6 @@ def _complaint(value: object, what: str, error: Exception, *, secret: bool) -> s
     else:
         if found is not None:
             return found
-        if isinstance(error, RecursionError):
-            return f"{what}: nested too deep to be written as JSON"
     if type(error) in (ValueError, TypeError):  # json's own; another's words may show the value
         return f"{what}: {error}"
     return f"{what}: cannot be written as JSON ({type(error).__name__} was raised)"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gigq.queue.outlook import Outlook
     from gigq.queue.records import Output
 
-_SPEC = Claim._fields.index("uuid")  # what never changes begins there
+_NEVER_CHANGES = Claim._fields.index("uuid")  # what comes from there on
 
 
 class Claiming:
@@ -43,7 +43,7 @@ class Claiming:
             rows = self._connection.rows(sql.PICK_IN_QUEUE, (only_queue,))
         else:
             rows = self._connection.rows(sql.PICK_WITH_SPECS, (only_queue, 1))
-            return (rows[0][:_SPEC], rows[0][_SPEC:]) if rows else None
+            return (rows[0][:_NEVER_CHANGES], rows[0][_NEVER_CHANGES:]) if rows else None
         if not rows:
             return None
         (held,) = rows
@@ -74,7 +74,7 @@ class Claiming:
             begun.append((claim.execution, claim.job, claim.attempt, worker, now, log, start))
             log = start = None  # those after the first begin later
         self._connection.run_many(sql.ADD_EXECUTION, begun)
-        held = [(claim.execution, now, claim.job, 0) for claim in claims]
+        held = [(claim.execution, now, 0, claim.job) for claim in claims]
         self._connection.run_many(sql.HOLD_JOB, held)
 
 

@@ -43,8 +43,10 @@ class Relay:
         self._outlook = outlook
         self._claiming = claiming
         self._tries = Seldom()
-        self._held = 0  # the execution that it claimed last
-        self._uncounted = 0  # moves, that its job carries
+        # The execution that it claimed last, and how many moves its job carries: a guess that
+        # spares a look at the job's row, which decides.
+        self._held = 0
+        self._uncounted = 0
 
     def settle(self, worker: int, ended: Outcome, output: Output | None) -> Settled | None:
         """Do all of it; or nothing, and give None: something is not as usual."""
@@ -77,8 +79,9 @@ class Relay:
             held, spec = picked
             execution, job, number, ready_since = held
             run(sql.ADD_EXECUTION, (execution, job, number, worker, now, log, log_start))
-            run(sql.HOLD_JOB, (execution, now, job, uncounted + 1))
+            run(sql.HOLD_JOB, (execution, now, uncounted + 1, job))
             run(sql.COMPLETE_EXECUTION, completed)
+            figures.happened.append((WAIT, queue, now - ready_since))
             wrote = figures.write_in_time(connection)
             connection.commit()
         except BaseException:
@@ -86,7 +89,6 @@ class Relay:
             raise
         self._held, self._uncounted = execution, uncounted + 1
         figures.end(connection, wrote=wrote)
-        figures.later(WAIT, queue, now - ready_since)
         self._tries.worked()
         return Settled([Claim(*held, *spec)], [], more=False)
 

@@ -104,8 +104,6 @@ class Submission:
         self._connection.run_many(sql.ADD_SPEC, specs)
         if self._edges:
             self._connection.run_many(sql.ADD_EDGE, self._edges)
-            parents = dict.fromkeys(parent for parent, _, _ in self._edges)
-            self._connection.run_many(sql.MARK_PARENT, ((parent,) for parent in parents))
 
     def _queue(self, name: str) -> int:
         key = self._queues.get(name)

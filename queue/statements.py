@@ -25,7 +25,6 @@ INSERT INTO job_spec (job_id, kind, function_module, function_name, script, impo
                       pass_parent_results, parents, description)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 ADD_EDGE = "INSERT INTO edge (parent_id, child_id, place) VALUES (?, ?, ?)"
-MARK_PARENT = "UPDATE job SET has_children = 1 WHERE id = ? AND has_children = 0"
 
 # Claiming. The head of each queue by the partial index; then the best of the heads.
 
@@ -60,9 +59,9 @@ ADD_EXECUTION = """
 INSERT INTO execution (id, job_id, attempt, worker_id, started_at, output_log, output_start)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
 HOLD_JOB = """
-UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?1,
-               due_at = NULL, cause = NULL, updated_at = ?2, uncounted = ?4
- WHERE id = ?3 AND state = 'ready'"""
+UPDATE job SET state = 'running', attempts = attempts + 1, begun = begun + 1, execution_id = ?,
+               due_at = NULL, cause = NULL, updated_at = ?, uncounted = ?
+ WHERE id = ? AND state = 'ready'"""
 # Another value for certain: an update that changes nothing writes no page, and waits for no disk.
 BEGIN_EXECUTION = "UPDATE execution SET started_at = max(started_at + 1, ?) WHERE id = ?"
 OUTLOOK = """
@@ -90,6 +89,7 @@ END_JOB = """
 UPDATE job SET state = ?, attempts = attempts - ?, due_at = ?, cause = ?, updated_at = ?,
                uncounted = 0
  WHERE id = ? AND execution_id = ? AND state IN ('running', 'claimed')"""
+# What the ended job has carried: looked up before END_JOB, whose fence tells whether it counts.
 CARRIED = "SELECT uncounted FROM job WHERE id = ?"
 # The same of what most jobs are: completed, and nobody has asked for their end (MARK_TO_END).
 _COMPLETE = """

@@ -1,4 +1,4 @@
-"""Messages between a supervisor and a worker process: datagrams of JSON lines over a socket pair.
+"""Messages between a supervisor and a worker process: JSON datagrams over a socket pair.
 
 Messages inform; nothing depends on one for safety. Neither side ever waits to send: a supervisor
 that is stopped must not stop its workers, nor the other way round.
@@ -42,16 +42,14 @@ class Channel:
         """Give the descriptor to wait on."""
         return self._socket.fileno()
 
-    def send(self, *messages: dict[str, Any]) -> int:
-        """Send messages unless that would mean waiting; how many of them are done with."""
+    def send(self, message: dict[str, Any]) -> bool:
+        """Send a message unless that would mean waiting; False to try it again later."""
         try:
-            self._socket.send("\n".join(map(json.dumps, messages)).encode())
+            self._socket.send(json.dumps(message).encode())
         except OSError as error:
-            if error.errno != errno.EMSGSIZE:
-                return 0
             # One that is too long for the kernel never goes, and must not hold up the others.
-            return self.send(messages[0]) if len(messages) > 1 else 1
-        return len(messages)
+            return error.errno == errno.EMSGSIZE
+        return True
 
     def receive(self) -> list[dict[str, Any]]:
         """Take all messages that have come; `at_end` tells afterwards whether more can come."""
@@ -65,12 +63,11 @@ class Channel:
                 if not packet:
                     self.at_end = True
                     break
-                for line in packet.split(b"\n"):
-                    # A job can reach the descriptor of this socket: what it writes is ignored.
-                    with suppress(ValueError):
-                        message = json.loads(line)
-                        if isinstance(message, dict) and "event" in message:
-                            messages.append(message)
+                # A job can reach the descriptor of this socket: what it writes there is ignored.
+                with suppress(ValueError):
+                    message = json.loads(packet)
+                    if isinstance(message, dict) and "event" in message:
+                        messages.append(message)
         return messages
 
     def close(self) -> None:

@@ -50,16 +50,17 @@ class KernelTimer:
         self._settime = libc.timer_settime
         self._after = 0  # nanoseconds: what stands in `_when`
         self._when, never = _Itimerspec(), _Itimerspec()
-        self._references = ctypes.byref(self._when), ctypes.byref(never)
+        self._to_start, self._to_stop = ctypes.byref(self._when), ctypes.byref(never)
 
     def start(self, nanoseconds: int) -> None:
         """Let it go off after so long; replaces what was set before."""
-        if nanoseconds != self._after:
-            self._after = nanoseconds
+        after = max(nanoseconds, 1)  # 0 would stop it
+        if after != self._after:
+            self._after = after
             value = self._when.value
-            value.seconds, value.nanoseconds = divmod(max(nanoseconds, 1), _NANOSECONDS)
-        self._settime(self._timer, 0, self._references[0], None)
+            value.seconds, value.nanoseconds = divmod(after, _NANOSECONDS)
+        self._settime(self._timer, 0, self._to_start, None)
 
     def stop(self) -> None:
         """Let it not go off."""
-        self._settime(self._timer, 0, self._references[1], None)
+        self._settime(self._timer, 0, self._to_stop, None)

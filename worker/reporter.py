@@ -1,8 +1,5 @@
 """What a worker process tells its supervisor about its jobs: each while they are few, else sums.
 
-That a job has completed is sent with the beginning of the next one, or when the worker waits: each
-message wakes the supervisor, perhaps on the core of another worker.
-
 A failure is always told, and so is whatever has output to show. A success is told by itself as
 long as there are few of them; beyond that they are counted, and the count is told each second.
 """
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
 
 _EACH = 10  # jobs that are told singly in one second
 _BACKLOG = 1000  # messages kept while the supervisor does not read
-_TOGETHER = 2  # messages: that a job has completed, and that the next one begins
 
 
 class Reporter:
@@ -37,31 +33,22 @@ class Reporter:
 
     def tell(self, event: str, **fields: object) -> None:
         """Send a message now, or as soon as there is room."""
-        self.tell_later(event, **fields)
-        self._send()
-
-    def tell_later(self, event: str, **fields: object) -> None:
-        """Send a message before the next one, with it if that can be."""
         self._backlog.append({"event": event, **fields})
-
-    def _send(self) -> None:
-        while self._backlog and (gone := self._channel.send(*self._backlog[:_TOGETHER])):
-            del self._backlog[:gone]
+        while self._backlog and self._channel.send(self._backlog[0]):
+            self._backlog.pop(0)
         del self._backlog[:-_BACKLOG]
 
     def started(self, claim: Claim) -> bool:
         """Tell that a job begins, while there are few; gives whether it was told."""
         second = int(time.monotonic())
         if second != self._second:
-            self._count()
+            self.flush()
             self._second, self._told = second, 0
-        is_told = self._told < _EACH
-        if is_told:
-            self._told += 1
-            self.tell_later("job_started", **_job(claim))
-        if self._backlog:
-            self._send()
-        return is_told
+        if self._told >= _EACH:
+            return False
+        self._told += 1
+        self.tell("job_started", **_job(claim))
+        return True
 
     def ended(self, claim: Claim, outcome: Outcome, seconds: float, *, started_told: bool) -> None:
         """Tell how a job ended."""
@@ -69,7 +56,7 @@ class Reporter:
         if completed and not started_told and outcome.output is None:
             self._completed += 1
             return
-        self.tell_later(
+        self.tell(
             ENDED[outcome.verdict],
             **_job(claim),
             duration=round(seconds, 6),
@@ -78,17 +65,11 @@ class Reporter:
             peak_memory=outcome.peak_memory,
             output=None if outcome.output is None else outcome.output[1:],
         )
-        if not completed:
-            self._send()
 
     def flush(self) -> None:
         """Tell the count of successes that were not told singly, and what is left over."""
-        self._count()
-        self._send()
-
-    def _count(self) -> None:
         if self._completed:
-            self.tell_later("jobs_completed", count=self._completed)
+            self.tell("jobs_completed", count=self._completed)
             self._completed = 0
 
 

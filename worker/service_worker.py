@@ -488,8 +488,8 @@ class ServiceWorker:
     def _is_stale(self, claim: Claim) -> bool:
         """Tell whether the job's own file has changed since this process loaded it.
 
-        Who changes a file and then submits is served by the new code: a job that became ready
-        before the last look needs no other, for some time.
+        Who changes a file and then submits is served by the new code. A job that became ready
+        before the last look needs no other one for 50 ms: it may run as the code was before.
         """
         if self._orders.reload:
             now = clock.now()

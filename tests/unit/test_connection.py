@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import json
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -280,13 +282,11 @@ class TestSync:
             fdatasync(descriptor)
 
         with patch.object(os, "fdatasync", recorded):
-            assert log._descriptor is not None
-            os.close(log._descriptor)
+            os.close(log._file.number)
             store.sync()
-            assert log._descriptor is not None
             with (tmp_path / "other").open("w") as other:
-                os.dup2(other.fileno(), log._descriptor)
-            taken = log._descriptor
+                os.dup2(other.fileno(), log._file.number)
+            taken = log._file.number
             store.sync()
             os.close(taken)
         assert synced == [f"{store.path}-wal"] * 2
@@ -550,16 +550,72 @@ class TestLength:
         path.write_bytes(b"log")
         log = LogFile(str(path), tmp_path)
         log.length()
-        assert log._descriptor is not None
+        taken = log._file.number
         with (tmp_path / "other").open("w+") as other:
             other.write("0123456789")
             other.seek(3)
-            os.dup2(other.fileno(), log._descriptor)
+            os.dup2(other.fileno(), taken)
             assert log.length() == 7
             assert other.read() == "3456789"
-        os.close(log._descriptor)
+        assert 3 in (log.length() for _ in range(100))  # it is noticed
+        os.close(taken)
+
+    def test_closed_by_a_job(self, tmp_path: Path) -> None:
+        """Where a job has closed it, and no other descriptor is left, its length is known."""
+        path = tmp_path / "gigq.db-wal"
+        path.write_bytes(b"log")
+        log = LogFile(str(path), tmp_path)
+        log.length()
+        os.close(log._file.number)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            assert {log.length() for _ in range(200)} == {3}
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     def test_missing(self, tmp_path: Path) -> None:
         """There may be none: nothing was written yet."""
         with pytest.raises(FileNotFoundError):
             LogFile(str(tmp_path / "gigq.db-wal"), tmp_path).length()
+
+    def test_nothing_stays_open(self, tmp_path: Path) -> None:
+        """Neither of a store that nobody has closed, nor where its folder was deleted before."""
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        for number in range(5):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            store = SqliteStore(folder / "gigq.db", durable=False)
+            store.register("worker", own_identity())
+            store.sync()
+            if number % 2:
+                shutil.rmtree(folder)
+                store.close()
+            del store
+            gc.collect()
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_checkpoint_after_a_failed_sync(path: Path) -> None:
+    """The log goes into the database only when it was written again and synced."""
+    done: list[str] = []
+    fdatasync, pwrite = os.fdatasync, os.pwrite
+    fails = iter([True])
+
+    def synced(descriptor: int) -> None:
+        done.append("sync")
+        if next(fails, False):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fdatasync(descriptor)
+
+    def written(descriptor: int, chunk: bytes, offset: int) -> int:
+        done.append("write")
+        return pwrite(descriptor, chunk, offset)
+
+    with closing(SqliteStore(path, durable=False, checkpoint_bytes=1)) as store:
+        done.clear()
+        with patch.object(os, "fdatasync", synced), patch.object(os, "pwrite", written):
+            for _ in range(3):
+                store._connection._checkpoint_above = 0
+                store.register("worker", own_identity())
+    assert done == ["sync", "write", "sync", "sync"]

@@ -249,13 +249,13 @@ class Told(NamedTuple):
 
 
 def told() -> Iterator[Told]:
-    """Find the calls of .event, .tell and .tell_later."""
+    """Find the calls of .event and .tell."""
     for source in of("worker", "supervisor"):
         for node in ast.walk(source.tree):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
-                and node.func.attr in ("event", "tell", "tell_later")
+                and node.func.attr in ("event", "tell")
                 and node.args
             ):
                 fields = tuple(each.arg for each in node.keywords if each.arg)

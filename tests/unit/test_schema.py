@@ -411,3 +411,19 @@ class TestThirdVersion:
             assert queue.stats() == {"completed": 4} | dict.fromkeys(
                 ("pending", "running", "failed", "cancelled", "timeout"), 0
             ) | {"total": 4}
+
+    def test_client_of_before(self, path: Path) -> None:
+        """A client that has had the file open over the upgrade submits a child, which is told."""
+        with closing(sqlite3.connect(path, isolation_level=None)) as client:
+            client.execute("SELECT count(*) FROM job").fetchone()
+            migrate(path)
+            for job, state in ((5, "ready"), (6, "blocked")):
+                client.execute(OLD_JOB, (job, f"job {job}", state))
+                client.execute(OLD_SPEC, (job,))
+            client.execute("UPDATE job SET waiting_on = 1 WHERE id = 6")
+            client.execute("INSERT INTO edge VALUES (5, 6, 0)")
+        with JobQueue(path) as queue:
+            worker = Worker(path)
+            for _ in range(3):
+                worker.process_one()
+            assert queue.get_status("job 6")["status"] == "completed"
