@@ -49,6 +49,7 @@ for number in range({jobs}):
 """
 _COMPLETED = "SELECT count(*) FROM jobs WHERE status = 'completed'"
 _DATABASE = "peer.db"
+_PATIENCE = 1200  # seconds: with 50,000 jobs GigQ may finish a hundred a second
 _LEFT = "SELECT count(*) FROM task"
 
 
@@ -71,7 +72,7 @@ class Peers(NamedTuple):
     def drain_gigq(self, folder: Path, jobs: int) -> float:
         """Let GigQ drain; jobs a second."""
         with self._draining(folder, _GIGQ.format(jobs=jobs), self.gigq(), _COMPLETED) as done:
-            return rate(done, jobs)
+            return rate(done, jobs, seconds=_PATIENCE)
 
     def drain_huey(self, folder: Path, jobs: int) -> float:
         """Let huey drain; jobs a second."""

@@ -37,15 +37,18 @@ class DiedError(Exception):
 
 
 def rate(
-    done: Callable[[], int], jobs: int, processes: Sequence[subprocess.Popen[bytes]] = ()
+    done: Callable[[], int],
+    jobs: int,
+    processes: Sequence[subprocess.Popen[bytes]] = (),
+    seconds: float = LONGEST,
 ) -> float:
     """Watch how many are done; jobs a second between the first tenth and the last twentieth.
 
     Raises TookTooLongError, and DiedError when one of the processes fails meanwhile.
     """
-    at_begin = wait_for(done, jobs // 10, processes)
+    at_begin = wait_for(done, jobs // 10, processes, seconds)
     begin = time.monotonic()
-    at_end = wait_for(done, jobs - jobs // 20, processes)
+    at_end = wait_for(done, jobs - jobs // 20, processes, seconds)
     return (at_end - at_begin) / (time.monotonic() - begin)
 
 
