@@ -42,6 +42,11 @@ _INTRODUCTION = """\
 What the last run of `python benchmarks/all.py --peers` found, which wrote this page. Absolute
 figures move from machine to machine; compare ratios. Each benchmark is described in
 [benchmarks/README.md](../../benchmarks/README.md).
+
+Where a page of memory that has rested takes far longer to touch than another one (it stands in the
+first table), the machine, or its host, looks which memory is used. All that waits or sleeps pays
+for that when it goes on: an idle service, jobs of 1 to 100 ms, starts. [What a job
+costs](../explanation/performance.md#where-memory-that-rests-is-slow) compares two machines.
 """
 _SMALLER = "Some sizes were smaller than they are in a full run: {}.\n"
 

@@ -74,8 +74,8 @@ def _sync(folder: Path) -> float:
 def _touch() -> tuple[float, float]:
     """Microseconds to touch a page of memory: at once again, and after a second.
 
-    Where the second takes much longer, the machine is a virtual one whose host looks which memory is
-    used: all that waits or sleeps is slow there when it goes on, and costs processor time.
+    Where the second takes much longer, the machine or its host looks which memory is used: all that
+    waits or sleeps is slow there when it goes on, and costs processor time.
     """
     with mmap.mmap(-1, _PAGES * mmap.PAGESIZE) as memory:
 
