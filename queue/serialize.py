@@ -25,7 +25,16 @@ def _make_encode() -> Callable[[object], str]:
     if make is None:
         return _encoder.encode
     escape = json.encoder.encode_basestring_ascii
-    how = (_encoder.default, escape, None, ":", ",", False, False, False)
+    how = (
+        _encoder.default,
+        escape,
+        _encoder.indent,
+        _encoder.key_separator,
+        _encoder.item_separator,
+        _encoder.sort_keys,
+        _encoder.skipkeys,
+        _encoder.allow_nan,
+    )
     # The dictionary: what the value is inside of, to find what contains itself.
     return lambda value: "".join(make({}, *how)(value, 0))
 

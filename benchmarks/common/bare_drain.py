@@ -64,54 +64,33 @@ def begin(connection: sqlite3.Connection) -> None:
             return
 
 
-def drain(connection: sqlite3.Connection, worker: int) -> None:
-    """End one and claim the next, until there is none."""
+def drain(connection: sqlite3.Connection, worker: int, *, carries: bool) -> None:
+    """End one and claim the next, until there is none; the claimed one may carry the counters."""
     run = connection.execute
+    end_job = END_JOB_WITH_COUNT if carries else END_JOB
+    hold_job = HOLD_JOB_WITH_COUNT if carries else HOLD_JOB
     held: tuple[int, int] | None = None
+    uncounted = 0
     while True:
         begin(connection)
         now = time.time_ns() // 1000
         if held is not None:
             job, execution = held
-            run(END_JOB, (now, job, execution))
+            run(end_job, (now, job, execution))
             run(END_EXECUTION, (now, "1", 10, execution))
-            run(COUNT, (1, "completed"))
+            uncounted += 1
         picked = run(PICK).fetchone()
+        if uncounted and (picked is None or not carries):
+            run(COUNT, (uncounted, "completed"))
+            run(COUNT, (-uncounted, "ready"))
+            uncounted = 0
         if picked is None:
             run("COMMIT")
             return
         job, begun, _ = picked
         execution = (job << 24) + begun
         run(ADD_EXECUTION, (execution, job, worker, now))
-        run(HOLD_JOB, (execution, now, job))
-        run(COUNT, (-1, "ready"))
-        run("COMMIT")
-        held = (job, execution)
-
-
-def drain_carried(connection: sqlite3.Connection, worker: int) -> None:
-    """Do the same; the claimed job carries how many jobs were completed before it."""
-    run = connection.execute
-    held: tuple[int, int] | None = None
-    completed = 0
-    while True:
-        begin(connection)
-        now = time.time_ns() // 1000
-        if held is not None:
-            job, execution = held
-            run(END_JOB_WITH_COUNT, (now, job, execution))
-            run(END_EXECUTION, (now, "1", 10, execution))
-            completed += 1
-        picked = run(PICK).fetchone()
-        if picked is None:
-            run(COUNT, (completed, "completed"))
-            run(COUNT, (-completed, "ready"))
-            run("COMMIT")
-            return
-        job, begun, _ = picked
-        execution = (job << 24) + begun
-        run(ADD_EXECUTION, (execution, job, worker, now))
-        run(HOLD_JOB_WITH_COUNT, (execution, now, completed, job))
+        run(hold_job, (execution, now, uncounted, job) if carries else (execution, now, job))
         run("COMMIT")
         held = (job, execution)
 
@@ -128,7 +107,7 @@ def main() -> None:
     connection.execute("COMMIT")
     print("ready", flush=True)
     sys.stdin.readline()
-    (drain_carried if how else drain)(connection, worker)
+    drain(connection, worker, carries=bool(how))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,24 @@ class TestRoundTrip:
         assert decode(encode([shared, shared], "params")) == [[1], [1]]
 
 
+class TestOtherText:
+    """Text that somebody else has written into the database."""
+
+    @pytest.mark.parametrize("text", [" 1", "1 ", '\n{"a": [1, 2]}\t', " null "])
+    def test_blanks(self, text: str) -> None:
+        """Blanks around a value are skipped, as json does."""
+        assert decode(text) == json.loads(text)
+
+    @pytest.mark.parametrize("text", ["", " ", "1 2", "{", "[1,]", "nul", "1x"])
+    def test_mistakes(self, text: str) -> None:
+        """What is no JSON is told in json's own words."""
+        with pytest.raises(json.JSONDecodeError) as theirs:
+            json.loads(text)
+        with pytest.raises(json.JSONDecodeError) as ours:
+            decode(text)
+        assert str(ours.value) == str(theirs.value)
+
+
 class TestComplaints:
     """What cannot be written is named by its path."""
 
