@@ -409,6 +409,11 @@ class SqliteStore(Store):
         """Give what has happened so far."""
         return [Metric(*row) for row in self._connection.rows(sql.METRICS)]
 
+    @property
+    def has_figures(self) -> bool:
+        """Whether some of what this store has done waits for its next transaction."""
+        return self._figures.are_left
+
     def oldest_ready(self) -> dict[str, int]:
         """Tell of each queue with jobs that could run since when the oldest of them waits."""
         found = dict(self._connection.rows(sql.OLDEST_READY, (_MOST_LEVELS, _MOST_HEADS)))

@@ -264,6 +264,11 @@ class Store(ABC):
         What a process has done in the last moments may be missing.
         """
 
+    @property
+    @abstractmethod
+    def has_figures(self) -> bool:
+        """Whether some of what this store has done waits for its next transaction to be counted."""
+
     @abstractmethod
     def oldest_ready(self) -> dict[str, int]:
         """Tell of each queue with jobs that could run since when the oldest of them waits.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gigq.supervisor.log import Log
 
 _SECOND = 1_000_000_000
+_NEVER = 1 << 62
 _LOOK = 30 * _SECOND  # the net under watchdog
 _QUIET = _SECOND // 10  # a file that is being written is not read: half of it may be valid, too
 
@@ -99,8 +100,8 @@ class FollowedFiles:
         return self._read() not in (self._digest, b"")
 
     def next_look(self) -> int:
-        """When there is something to look at, if nothing else happens before."""
-        return self._quiet_at or self._next_look
+        """When there is something to look at; for the net alone nobody has to wake up."""
+        return self._quiet_at or _NEVER
 
     def was_read(self) -> None:
         """Note that the configuration is being read as it is now."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 _NEVER = 1 << 62
 _LONGEST = 4096
+_BEAT_EVERY = _SECOND  # at least; the process takes the supervisor for hung after five
 _END_WITHIN = 2.0  # seconds
 
 
@@ -50,6 +51,7 @@ class HttpProcess:
         self._selector = selector
         self._heartbeat = Heartbeat()
         self._heartbeat.beat()
+        self._next_beat = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._listen = ""  # where the process there is was told to listen
         self._listens = False
@@ -71,6 +73,7 @@ class HttpProcess:
     def advance(self) -> None:
         """Show that the supervisor is at work; spawn or end the process as is wanted."""
         self._heartbeat.beat()
+        self._next_beat = time.monotonic_ns() + _BEAT_EVERY
         if self._process is None:
             if self._wanted and time.monotonic_ns() >= self._not_before:
                 self._spawn()
@@ -79,8 +82,9 @@ class HttpProcess:
 
     def next_look(self) -> int:
         """When there is something to do, if nothing else happens before."""
-        waits = self._process is None and bool(self._wanted)
-        return self._not_before if waits else _NEVER
+        if self._process is not None:
+            return self._next_beat
+        return self._not_before if self._wanted else _NEVER
 
     def _spawn(self) -> None:
         self._listen, self._listens, self._trouble = self._wanted, False, None

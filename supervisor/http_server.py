@@ -34,7 +34,7 @@ from gigq.worker.process_tree import signal_when_parent_dies
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LIVE_WITHIN = 5.0  # seconds since the supervisor's last turn; an idle one turns twice a second
+LIVE_WITHIN = 5.0  # seconds since the supervisor's last turn; a resting one turns each second
 _PATIENCE = 5.0  # seconds for a client to say what it wants, and again to take the answer
 _AT_ONCE = 16  # requests
 _TEXT = "text/plain; charset=utf-8"

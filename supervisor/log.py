@@ -13,6 +13,7 @@ import os
 import queue
 import sys
 import threading
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -61,27 +62,41 @@ class _Writer:
 
     def __init__(self, journal: Journal | None) -> None:
         self._journal = journal
-        self._lines: queue.Queue[_Line | None] = queue.Queue(_MOST_LINES)
+        self._lines: deque[_Line] = deque()
+        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False: no more will come
         self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
     def put(self, line: _Line) -> None:
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        """Let it be written at the next call."""
+        if len(self._lines) < _MOST_LINES:
+            self._lines.append(line)
+        else:
             self._dropped += 1
 
+    def call(self) -> None:
+        """Wake the thread if there is something to write."""
+        if self._lines:
+            self._calls.put(True)  # noqa: FBT003
+
     def _write(self) -> None:
-        while (line := self._lines.get()) is not None:
-            with suppress(OSError):  # nobody reads any more; the service goes on
+        goes_on = True
+        while goes_on:
+            goes_on = self._calls.get()
+            while self._lines:
+                line = self._lines.popleft()
                 if not self._enters(line.entry):
-                    sys.stdout.write(line.text + "\n")
-                if self._dropped:
-                    dropped, self._dropped = self._dropped, 0
-                    sys.stdout.write(f"({dropped} lines were dropped: the reader is too slow)\n")
-                if self._lines.empty():
-                    sys.stdout.flush()
+                    self._say(line.text)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._say(f"({dropped} lines were dropped: the reader is too slow)")
+            with suppress(OSError):
+                sys.stdout.flush()
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):  # nobody reads any more; the service goes on
+            sys.stdout.write(text + "\n")
 
     def _enters(self, entry: bytes) -> bool:
         """Send it to the journal; False where it is to be written as a line."""
@@ -92,9 +107,8 @@ class _Writer:
         return False
 
     def close(self) -> None:
-        with suppress(queue.Full):
-            self._lines.put(None, timeout=_LAST_WORDS)
-            self._thread.join(_LAST_WORDS)
+        self._calls.put(False)  # noqa: FBT003
+        self._thread.join(_LAST_WORDS)
         if self._thread.is_alive() or _is_broken(sys.stdout):
             # Nobody reads: Python must not try once more to flush at its exit, and wait or fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,6 +150,10 @@ class Log:
         level = EVENTS[name].level
         if _LEVELS[level] >= self._least:
             self._log.info(name, level=level, **fields)
+
+    def write(self) -> None:
+        """Let what was logged since the last time be written: once for each turn of the loop."""
+        self._writer.call()
 
     def close(self) -> None:
         """Write what is left."""

@@ -38,13 +38,15 @@ class ServiceManager:
         self._beat_every = _watchdog_interval() // 4 if self._address else 0
         self._next_beat = 0
         self._next_status = 0
+        self._owes_status = False  # what was to be said may have changed, and it was too early
         self._next_extension = 0
         self._status = ""
         self._is_ready = False
 
     def next_look(self) -> int:
         """When a turn has to have happened."""
-        return self._next_beat if self._beat_every else _NEVER
+        beat = self._next_beat if self._beat_every else _NEVER
+        return min(beat, self._next_status if self._owes_status else _NEVER)
 
     def turned(self, status: Callable[[], str], *, ready: bool, ending: bool) -> None:
         """Tell of a turn of the loop what is due: a sign of life, the status, readiness, the end.
@@ -60,7 +62,8 @@ class ServiceManager:
         if self._beat_every and now >= self._next_beat:
             self._next_beat = now + self._beat_every
             self._tell("WATCHDOG=1")
-        if now >= self._next_status:
+        self._owes_status = now < self._next_status
+        if not self._owes_status:
             self._next_status = now + _STATUS_EVERY
             self._tell_status(" ".join(status().split()))
         if ending and now >= self._next_extension:

@@ -421,6 +421,13 @@ class Pool:
             if child.status().execution in executions:
                 child.interrupt(Reason.CANCELLATION)
 
+    def wake_one(self) -> None:
+        """Let one that waits look for work, without the doorbell."""
+        serving = (child for child in self._staying() if child.state is ChildState.SERVING)
+        idle = [child for child in serving if child.is_idle]
+        if idle:
+            random.choice(idle).wake()  # noqa: S311 (no secret; one may hang)
+
     def limit_output(self) -> None:
         """Keep head and tail of what jobs print that print much."""
         for child in self.children:

@@ -34,6 +34,7 @@ from gigq.supervisor.remains import Remains
 from gigq.supervisor.status_text import describe_state
 from gigq.supervisor.store_thread import StoreThread
 from gigq.supervisor.store_trouble import StoreTrouble
+from gigq.supervisor.survey import Survey
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
 from gigq.worker.process_tree import become_subreaper
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from gigq.supervisor.log import Log
 
 _SECOND = 1_000_000_000
-_STREAM = 0.1  # seconds between looks at what running jobs print
+_FOLLOW = 0.1  # seconds between looks at what running jobs print, and at what became of them
+_LIVELY = _SECOND  # for so long after the last job it is looked as often
 _AWAITED = 0.01  # seconds between looks whether an order has had its effect
 _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
 _LAST_RECORDS = 10.0  # seconds for the database to take what is left at the end
@@ -91,11 +93,20 @@ class Supervisor:
         self._signals: deque[int] = deque()
         self._ready: set[str] = set()
         self._remains = Remains(self._is_ours)
-        self._reclaims = Reclaims(self._store, log, companions.doorbell, self._pool.cancel)
+        self._reclaims = Reclaims(self._store, log, companions.doorbell)
+        self._survey = Survey(
+            self._store,
+            Path(settings.database),
+            self._reclaims.tell,
+            self._pool.cancel,
+            self._pool.wake_one,
+        )
+        self._survey.listen(self._selector)
         self._streams: dict[str, OutputStream] = {}
+        self._lively_until = 0  # something has just happened, and more may
         self._draining_until: int | None = None
         self._killing_at: int | None = None
-        self._next_stream = 0
+        self._next_follow = 0
         self._control: ControlServer | None = None
         self._housekeeping: Housekeeping | None = None
         self._http: HttpProcess | None = None
@@ -150,7 +161,8 @@ class Supervisor:
         """Wait for the next thing to happen, and do what is due."""
         for child in self._pool.fill():
             self._welcome(child)
-        for key, _ in self._selector.select(self._patience()):
+        self._log.write()
+        for key, _ in self._wait():
             key.data()
         self._store.take_results()
         self._take_signals()
@@ -161,13 +173,22 @@ class Supervisor:
         if self._http is not None:
             self._http.advance()
         self._follow_files()
-        self._stream_output()
-        self._survey()
+        self._follow_jobs()
+        self._look_around()
         self._trouble.advance()
         self._keep_house()
         self._stop_in_time()
         ending = self._draining_until is not None
         self._manager.turned(self._state, ready=self._pool.has_started, ending=ending)
+
+    def _wait(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until something happens, or is due."""
+        happened = self._selector.select(self._patience())
+        if self._survey.rests and self._survey.heard_commit():
+            # A worker was woken as well, perhaps, and is not to wait until this process has looked.
+            self._lively_until = time.monotonic_ns() + _LIVELY
+            happened = self._selector.select(_FOLLOW)
+        return happened
 
     def _state(self) -> str:
         state = describe_state(self._pool, self._draining_until, self._configuration.refused)
@@ -176,10 +197,12 @@ class Supervisor:
 
     def _patience(self) -> float:
         now = time.monotonic_ns()
-        due = min(self._pool.next_look(), self._files.next_look(), now + int(TICK * _SECOND))
+        due = min(self._pool.next_look(), self._files.next_look(), self._survey.next_look())
         due = min(due, self._manager.next_look(), self._trouble.next_look())
-        if self._streams and self._pool.busy():
-            due = min(due, now + int(_STREAM * _SECOND))
+        if now < self._lively_until:
+            due = min(due, self._next_follow)
+        elif not self._survey.rests:
+            due = min(due, now + int(TICK * _SECOND))
         if self._remains.are_dying:
             due = min(due, now + int(_SWEEP * _SECOND))
         if self._control is not None and self._control.is_awaited:
@@ -231,6 +254,7 @@ class Supervisor:
     def _hear(self, child: Child) -> None:
         """Take a child's messages."""
         for message in child.receive():
+            self._survey.stir()
             event = message.pop("event")
             if event == "ready":
                 self._greet(child, message["version"], message["python"])
@@ -308,10 +332,16 @@ class Supervisor:
 
     # What is looked at now and then
 
-    def _survey(self) -> None:
-        if self._reclaims.survey():
+    def _look_around(self) -> None:
+        if self._is_astir():
+            self._survey.stir()
+        if self._survey.advance():
             self._pool.limit_output()
             self._pool.out_of_memory.refresh()
+
+    def _is_astir(self) -> bool:
+        ending = self._draining_until is not None
+        return ending or not self._pool.is_settled or self._pool.busy() > 0
 
     def _keep_house(self) -> None:
         if self._housekeeping is not None and self._serves():
@@ -321,14 +351,18 @@ class Supervisor:
         draining = self._draining_until is not None
         return not draining and not self._pool.paused and self._trouble.error is None
 
-    # Output
+    # What becomes of jobs, and what they print
 
-    def _stream_output(self) -> None:
+    def _follow_jobs(self) -> None:
         now = time.monotonic_ns()
-        if now >= self._next_stream:
-            self._next_stream = now + int(_STREAM * _SECOND)
-            for name in list(self._streams):
-                self._show_output(name)
+        if now >= self._next_follow:
+            self._next_follow = now + int(_FOLLOW * _SECOND)
+            if self._pool.busy():
+                self._lively_until = now + _LIVELY
+            for child in list(self._pool.children):
+                if child.name in self._streams:
+                    self._hear(child)
+                    self._show_output(child.name)
 
     def _show_output(self, name: str) -> None:
         for job, line in self._streams[name].lines():
@@ -405,5 +439,6 @@ class Supervisor:
         if self._housekeeping is not None:
             self._housekeeping.finish()
         self._files.close()
+        self._survey.close()
         self._log.event("service_stopped")
         self._manager.close()

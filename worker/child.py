@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from contextlib import ExitStack, suppress
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
 _MILLISECOND = 1_000_000  # in nanoseconds, as all times here
 _SECOND = 1_000_000_000
+_NEVER = 1 << 62
 _STACKS_WITHIN = 250 * _MILLISECOND  # half of one is the rule; busy cores need more
 _HELD_WITHIN = 5 * _MILLISECOND
 _STACKS_LONGEST = 1 << 16
@@ -111,14 +111,17 @@ class Child:
             mine.callback(self.slot.close)
             self._stacks = os.memfd_create("gigq-stacks")
             mine.callback(os.close, self._stacks)
-            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            meanwhile.callback(there.close)
-            self.channel = Channel(here)
+            self.channel, its_channel = Channel.pair()
             mine.callback(self.channel.close)
+            meanwhile.callback(its_channel.close)
+            self._reports, its_reports = Channel.pair()
+            mine.callback(self._reports.close)
+            meanwhile.callback(its_reports.close)
             self.channel.send(self.orders.as_message())
             output = self.log.open()
             meanwhile.callback(os.close, output)
-            descriptors = (there.fileno(), self.slot.descriptor, self._stacks)
+            ends = (its_channel.fileno(), its_reports.fileno())
+            descriptors = (*ends, self.slot.descriptor, self._stacks)
             self._process = subprocess.Popen(
                 [python, "-P", "-m", "gigq.worker.entry", *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
@@ -162,8 +165,8 @@ class Child:
         return self.status().phase is Phase.IDLE
 
     def receive(self) -> list[dict[str, Any]]:
-        """Take its messages; notes those about itself."""
-        messages = self.channel.receive()
+        """Take its messages, and what it reports of its jobs; notes what is about itself."""
+        messages = self.channel.receive() + self._reports.receive()
         for message in messages:
             if message["event"] == "ready" and self.state is ChildState.STARTING:
                 self.state = ChildState.SERVING
@@ -187,6 +190,10 @@ class Child:
         """Let it claim nothing for the time being; False lets it go on."""
         self.slot.hold_claims(hold)
         self.channel.send({"event": "claims"})  # ends its wait
+
+    def wake(self) -> None:
+        """Let it look for work if it waits."""
+        self.channel.send({"event": "work"})  # ends its wait
 
     def interrupt(self, reason: Reason) -> None:
         """Interrupt the job that it runs, if any; one that is being settled is let be."""
@@ -212,8 +219,9 @@ class Child:
             status = self.slot.read()
             if status is None:
                 return now + _MILLISECOND
-            look = self._memory.next_look if status.phase is Phase.RUNNING else now + _SECOND
-            return min(status.deadline, look) if status.deadline else look
+            if status.phase is not Phase.RUNNING:
+                return _NEVER
+            return min(status.deadline or _NEVER, self._memory.next_look)
         if self.state in (ChildState.DUMPING, ChildState.HELD):
             return now + _MILLISECOND
         if self.state is ChildState.ENDING:

@@ -23,10 +23,11 @@ _ORDERS_WITHIN = 10_000  # milliseconds
 
 def main() -> int:
     """Take over the descriptors, become what a worker process is, and live."""
-    channel_descriptor, slot_descriptor, stacks = map(int, sys.argv[1:4])
+    channel_descriptor, reports_descriptor, slot_descriptor, stacks = map(int, sys.argv[1:5])
     os.set_inheritable(slot_descriptor, False)  # noqa: FBT003
     os.set_inheritable(stacks, False)  # noqa: FBT003
     channel = Channel.inherited(channel_descriptor)
+    reports = Channel.inherited(reports_descriptor)
     orders = _orders(channel)
     become_subreaper()
     signal_when_parent_dies(signal.SIGUSR2)
@@ -35,7 +36,7 @@ def main() -> int:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.argv[1:] = []
-    worker = ServiceWorker(orders, channel, Slot(slot_descriptor), stacks)
+    worker = ServiceWorker(orders, channel, reports, Slot(slot_descriptor), stacks)
     if os.getppid() != orders.supervisor:
         return 0  # it died before the signal could be asked for
     return _end(worker, worker.run())

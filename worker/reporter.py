@@ -1,7 +1,11 @@
-"""What a worker process tells its supervisor about its jobs: each while they are few, else sums.
+"""What a worker process tells its supervisor: of itself at once, of its jobs in good time.
 
-A failure is always told, and so is whatever has output to show. A success is told by itself as
-long as there are few of them; beyond that they are counted, and the count is told each second.
+What concerns the worker wakes the supervisor. What became of jobs waits in a channel of its own
+until the supervisor looks, which it does ten times a second where jobs run: to wake it for each
+costs more than short jobs themselves, and holds up those that begin.
+
+A failure is always reported, and so is whatever has output to show. A success is reported by itself
+as long as there are few of them; beyond that they are counted, and the count is told each second.
 """
 
 from __future__ import annotations
@@ -20,23 +24,38 @@ _EACH = 10  # jobs that are told singly in one second
 _BACKLOG = 1000  # messages kept while the supervisor does not read
 
 
-class Reporter:
-    """Sends messages, and remembers what could not be sent yet."""
+class _Outbox:
+    """Sends messages in their order, and keeps what could not be sent yet."""
 
     def __init__(self, channel: Channel) -> None:
-        """Tell over `channel`."""
         self._channel = channel
         self._backlog: list[dict[str, Any]] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._backlog.append(message)
+        while self._backlog and self._channel.send(self._backlog[0]):
+            self._backlog.pop(0)
+        del self._backlog[:-_BACKLOG]
+
+
+class Reporter:
+    """Tells each thing over the channel that it belongs to."""
+
+    def __init__(self, channel: Channel, reports: Channel) -> None:
+        """Tell of the worker over `channel`, and of its jobs over `reports`."""
+        self._channel = _Outbox(channel)
+        self._reports = _Outbox(reports)
         self._second = 0
         self._told = 0
         self._completed = 0
 
     def tell(self, event: str, **fields: object) -> None:
-        """Send a message now, or as soon as there is room."""
-        self._backlog.append({"event": event, **fields})
-        while self._backlog and self._channel.send(self._backlog[0]):
-            self._backlog.pop(0)
-        del self._backlog[:-_BACKLOG]
+        """Tell something of this worker, for the supervisor to hear at once."""
+        self._channel.send({"event": event, **fields})
+
+    def report(self, event: str, **fields: object) -> None:
+        """Tell something of a job, for the supervisor to hear when it looks."""
+        self._reports.send({"event": event, **fields})
 
     def started(self, claim: Claim) -> bool:
         """Tell that a job begins, while there are few; gives whether it was told."""
@@ -47,7 +66,7 @@ class Reporter:
         if self._told >= _EACH:
             return False
         self._told += 1
-        self.tell("job_started", **_job(claim))
+        self.report("job_started", **_job(claim))
         return True
 
     def ended(self, claim: Claim, outcome: Outcome, seconds: float, *, started_told: bool) -> None:
@@ -56,7 +75,7 @@ class Reporter:
         if completed and not started_told and outcome.output is None:
             self._completed += 1
             return
-        self.tell(
+        self.report(
             ENDED[outcome.verdict],
             **_job(claim),
             duration=round(seconds, 6),
@@ -69,7 +88,7 @@ class Reporter:
     def flush(self) -> None:
         """Tell the count of successes that were not told singly, and what is left over."""
         if self._completed:
-            self.tell("jobs_completed", count=self._completed)
+            self.report("jobs_completed", count=self._completed)
             self._completed = 0
 
 

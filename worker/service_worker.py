@@ -59,9 +59,9 @@ if TYPE_CHECKING:
     from gigq.worker.orders import Orders
     from gigq.worker.slot import Slot
 
-POLLING_INTERVAL = 5.0  # seconds; the net under the doorbell
+_POLLING_INTERVAL = 300.0  # seconds; the net under the doorbell and its supervisor's looks
 _LAST_JOBS = 20  # the last twentieth of its jobs is the time to start another
-TICK = 0.5  # seconds: a supervisor looks at the slots at least so often
+TICK = 0.5  # seconds after which a supervisor has looked at the slot of a job that begins
 _BACKSTOP = 1.0  # seconds that the kernel's timer leaves the supervisor to act first
 _NANOSECONDS = 1_000_000_000
 _LONGEST_STACKS = 1 << 16
@@ -71,6 +71,7 @@ _END_WITHIN = 5  # seconds
 _WEIGHED_EACH = 100_000_000  # nanoseconds between looks at its own memory
 _FRESH_FOR = 50_000  # microseconds
 _STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
+_OWED_FOR = 5.0  # seconds that figures wait to be stored where no job comes, at most
 
 _INTERRUPTIONS = {
     Reason.DEADLINE: DeadlinePassed,
@@ -89,14 +90,16 @@ class ExitCode(IntEnum):
 class ServiceWorker:
     """One worker process."""
 
-    def __init__(self, orders: Orders, channel: Channel, slot: Slot, stacks: int) -> None:
+    def __init__(
+        self, orders: Orders, channel: Channel, reports: Channel, slot: Slot, stacks: int
+    ) -> None:
         """Prepare; `stacks` is the descriptor that stack dumps go to."""
         self._pid = os.getpid()
         self._orders = orders
         self._channel = channel
         self._slot = slot
         self._stacks = stacks
-        self._reporter = Reporter(channel)
+        self._reporter = Reporter(channel, reports)
         self._roots = ImportRoots(orders.pythonpath)
         self._loader = Loader(self._roots, self._watch_code, Allowed(orders.allow))
         self._modules = 0  # how many were loaded when files were last told
@@ -284,7 +287,7 @@ class ServiceWorker:
 
     def _tell_dropped(self, dropped: list[Outcome]) -> None:
         for outcome in dropped:
-            self._reporter.tell("claim_lost", job=outcome.job, execution=outcome.execution)
+            self._reporter.report("claim_lost", job=outcome.job, execution=outcome.execution)
 
     def _wait_out(self, error: StoreError) -> None:
         """Tell that the database cannot be used, once, and wait before the next try."""
@@ -314,10 +317,11 @@ class ServiceWorker:
 
     def _wait(self) -> None:
         """Wait for work, unless some has come in the meantime."""
-        self._slot.write(Status())
         self._reporter.flush()
+        self._slot.write(Status())  # after the last report: who sees it idle has all to hear
         glance = self._glance()
-        seconds = POLLING_INTERVAL
+        owes = self._in_trouble or self._store.has_figures
+        seconds = _OWED_FOR if owes else _POLLING_INTERVAL
         if glance.next_due is not None:
             seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
         if not glance.ready:
@@ -458,7 +462,7 @@ class ServiceWorker:
         """End what the job started and left: it is part of the job, and ends with it."""
         if has_children():
             left = kill_all_children(_REAPING)
-            self._reporter.tell("job_left_processes", job_id=claim.uuid, alive=left)
+            self._reporter.report("job_left_processes", job_id=claim.uuid, alive=left)
 
     def _put_back(self, claim: Claim, lasted: int) -> None:
         """Let the next job find the process as this one did."""
@@ -475,7 +479,7 @@ class ServiceWorker:
             changed.append("descriptors")
             self._stale = True  # nobody knows which of them may be closed
         if changed:
-            self._reporter.tell(
+            self._reporter.report(
                 "job_left_changes", job_id=claim.uuid, job_name=claim.name, changed=changed
             )
 

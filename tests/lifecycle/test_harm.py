@@ -129,6 +129,7 @@ def test_changes_are_put_back_and_named(folder: Path) -> None:
             found = outcome(service, "change", what=what)
             assert (found["status"], found["result"]) == ("completed", as_it_was["pid"]), what
             assert outcome(service, "look")["result"] == as_it_was, what
+        service.wait_for("job_left_changes", changed=["streams"])
         told = [event["changed"] for event in service.events("job_left_changes")]
         assert told == [
             ["umask"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SOON = 3.0  # seconds: a worker that nobody wakes looks after four to five
+SOON = 20.0  # seconds: a worker that nobody wakes looks after a minute
 JOBS = """
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     with Service(tmp_path, configuration="[workers]\ncount = 2\nbatch = 16\n") as service:
         service.wait_ready(2)
         service.wait_status(service.submit("jobs.quick"), "completed")
+        service.process.send_signal(signal.SIGSTOP)  # it looks for jobs without a ring, too
         try:
             with contextlib.chdir(tmp_path):
                 yield service

@@ -26,7 +26,7 @@ HEAVY = {"click", "msgspec", "prometheus_client", "psutil", "rich", "structlog",
 # What supervisor and workers say to each other and nobody logs.
 PROTOCOL = {
     *("ready", "registered", "files", "look_soon", "worn", "code", "load", "serve", "stop"),
-    *("store_trouble", "store_works"),
+    *("work", "store_trouble", "store_works"),
 }
 
 
@@ -255,7 +255,7 @@ def told() -> Iterator[Told]:
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
-                and node.func.attr in ("event", "tell")
+                and node.func.attr in ("event", "tell", "report")
                 and node.args
             ):
                 fields = tuple(each.arg for each in node.keywords if each.arg)
