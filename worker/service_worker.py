@@ -11,37 +11,27 @@ import select
 import signal
 import sys
 import time
-from contextlib import suppress
 from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
 from gigq.queue.connection import roll_back_interrupted
-from gigq.queue.errors import (
-    ForeignDatabaseError,
-    StoreBusyError,
-    StoreDamagedError,
-    StoreError,
-    StoreUnusableError,
-)
-from gigq.queue.identity import identity_of, own_identity
+from gigq.queue.errors import ForeignDatabaseError, StoreDamagedError
 from gigq.queue.output import give_back_middle
-from gigq.queue.records import Glance, Output, Settled
+from gigq.queue.records import Output
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
-from gigq.worker.allowed import Allowed, NotAllowedError
 from gigq.worker.batch import Batch
 from gigq.worker.current_job import CurrentJob, running
-from gigq.worker.import_roots import ImportRoots, stamp
 from gigq.worker.kernel_timer import KernelTimer
 from gigq.worker.orders import Code
+from gigq.worker.patient_store import PatientStore
 from gigq.worker.process_tree import has_children, kill_all_children
 from gigq.worker.progress_store import ProgressStore
 from gigq.worker.reporter import Reporter
-from gigq.worker.resolve import FunctionLoadError, Loader
 from gigq.worker.slot import Phase, Reason, Status, Stop
 from gigq.worker.surroundings import Surroundings
 from gigq.worker.time_limit import (
@@ -52,9 +42,10 @@ from gigq.worker.time_limit import (
 )
 from gigq.worker.usage import Meter, resident
 from gigq.worker.wakeup import Wakeup
+from gigq.worker.worker_code import WorkerCode
 
 if TYPE_CHECKING:
-    from gigq.queue.records import Claim, Outcome
+    from gigq.queue.records import Claim, Outcome, Settled
     from gigq.worker.channel import Channel
     from gigq.worker.orders import Orders
     from gigq.worker.slot import Slot
@@ -66,12 +57,9 @@ _BACKSTOP = 1.0  # seconds that the kernel's timer leaves the supervisor to act 
 _NANOSECONDS = 1_000_000_000
 _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
-_PATHS_AT_ONCE = 100  # in one message
 _END_WITHIN = 5  # seconds
 _WEIGHED_EACH = 100_000_000  # nanoseconds between looks at its own memory
-_FRESH_FOR = 50_000  # microseconds
-_STORE_PAUSE = 1.0  # seconds between tries when the database cannot be used
-_OWED_FOR = 5.0  # seconds that figures wait to be stored where no job comes, at most
+_OWED_FOR = 5.0  # seconds until the next try, where something has to be stored or tried again
 
 _INTERRUPTIONS = {
     Reason.DEADLINE: DeadlinePassed,
@@ -100,26 +88,19 @@ class ServiceWorker:
         self._slot = slot
         self._stacks = stacks
         self._reporter = Reporter(channel, reports)
-        self._roots = ImportRoots(orders.pythonpath)
-        self._loader = Loader(self._roots, self._watch_code, Allowed(orders.allow))
-        self._modules = 0  # how many were loaded when files were last told
+        self._code = WorkerCode(orders, self._reporter)
         self._progress = ProgressStore(orders.database)
         self._kill_timer = KernelTimer(signal.SIGKILL)
         self._backstop = int((orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
         self._soft_timer = KernelTimer(signal.SIGTERM)
-        self._in_trouble = False  # the supervisor was told that the database cannot be used
         self._orphaned = False
-        self._stale = False
+        self._crowded = False  # jobs have left too many descriptors open
         self._interruptible = 0  # the execution that a SIGTERM may interrupt
         self._interrupted = Reason.NONE
         self._deadline = 0
-        self._watched: set[str] = set()
         self._meter = Meter()
         self._jobs = 0  # that it has begun
         self._most_jobs = orders.max_jobs or sys.maxsize
-        self._told_code: set[Code] = set()
-        # When files of code were last found as they were loaded, in microseconds UTC.
-        self._fresh: dict[tuple[str, str, str | None], int] = {}
         self._last_told = False  # that it is to be replaced
         self._weigh_at = 0
         signal.signal(signal.SIGTERM, self._on_terminate)
@@ -136,16 +117,15 @@ class ServiceWorker:
             return ExitCode.DRAINED
 
     def _serve(self) -> ExitCode:
-        self._store = self._open_store()
-        self._preload()
+        store = self._open_store()
+        self._store = PatientStore(store, self._orders, self._slot, self._reporter)
+        self._code.load_early(self._orders.preload)
         self._reporter.tell("ready", version=__version__, python=sys.executable)
         self._stand_by()
-        self._wakeup = Wakeup(self._store.companions.doorbell)
+        self._wakeup = Wakeup(store.companions.doorbell)
         self._wakeup.watch(self._channel.fileno())
-        worker = self._register()
-        if worker is None:
+        if not self._store.register(self._stops):
             return ExitCode.DRAINED
-        self._worker = worker
         self._output_at = self._output_end()
         self._batch = self._new_batch()
         ended: list[Outcome] = []
@@ -154,7 +134,7 @@ class ServiceWorker:
             if idle:
                 self._wakeup.silence()
             settled = self._settle(ended, claim=self._batch.size if self._batch else 1)
-            if idle and settled.claims and self._glance().is_for_another:
+            if idle and settled.claims and self._store.glance().is_for_another:
                 self._wakeup.ring_next()  # one ring may have announced many jobs
             ended = self._run(settled.claims)
             if self._orders.once:
@@ -176,54 +156,23 @@ class ServiceWorker:
         open_store = partial(self._open_store, durable=self._orders.durable)
         return Batch(self._orders.batch, open_store, self._wakeup.ring_next)
 
-    def _preload(self) -> None:
-        """Load what the jobs of others needed; why that does not work, a job will tell."""
-        for code in self._orders.preload:
-            self._load_early(code)
-
-    def _load_early(self, code: Code) -> None:
-        with suppress(FunctionLoadError, NotAllowedError):
-            self._loader.load(code)
-
-    def _tell_code(self, claim: Claim) -> None:
-        code = Code(*(getattr(claim, name) for name in Code._fields))
-        if code not in self._told_code:
-            self._told_code.add(code)
-            self._reporter.tell("code", code=code)
-
     def _stand_by(self) -> None:
         """Wait, ready, while another one still holds the place."""
         while self._slot.stop() is Stop.STANDBY and not self._orphaned:
             select.select([self._channel], [], [])
             for message in self._channel.receive():
                 if message["event"] == "load":
-                    self._load_early(Code(*message["code"]))
+                    self._code.load_early((Code(*message["code"]),))
             if self._channel.at_end:
                 self._orphaned = True
-
-    def _register(self) -> int | None:
-        """Begin this worker's life; None when it is told to go before the database lets it."""
-        parent = identity_of(self._orders.supervisor)
-        while not self._stops():
-            try:
-                worker = self._store.register(
-                    self._orders.name, own_identity(), tree=self._orders.tree, parent=parent
-                )
-            except (StoreBusyError, StoreUnusableError) as error:
-                self._wait_out(error)
-            else:
-                self._is_out_of_trouble()
-                return worker
-        return None
 
     def _leave(self, ended: list[Outcome]) -> ExitCode:
         """Settle, say goodbye, and pass on a ring that was perhaps taken and not answered."""
         self._settle(ended, claim=0)
-        with suppress(StoreBusyError, StoreUnusableError):  # the supervisor will
-            self._store.retire(self._worker, outcomes.stopped)
+        self._store.retire()
         self._wakeup.ring_next()
         self._reporter.flush()
-        renew = self._stale or self._jobs >= self._most_jobs or self._slot.stop() is Stop.RENEW
+        renew = self._is_used_up() or self._slot.stop() is Stop.RENEW
         return ExitCode.RENEW if renew else ExitCode.DRAINED
 
     def limit_its_end(self) -> None:
@@ -231,8 +180,10 @@ class ServiceWorker:
         self._kill_timer.start(_END_WITHIN * _NANOSECONDS)
 
     def _stops(self) -> bool:
-        go = self._stale or self._orphaned or self._jobs >= self._most_jobs
-        return go or self._slot.stop() is not Stop.NO
+        return self._orphaned or self._is_used_up() or self._slot.stop() is not Stop.NO
+
+    def _is_used_up(self) -> bool:
+        return self._code.is_stale or self._crowded or self._jobs >= self._most_jobs
 
     # Its own replacement
 
@@ -254,74 +205,25 @@ class ServiceWorker:
 
     def _settle(self, ended: list[Outcome], claim: int) -> Settled:
         """Settle and claim; what has to be stored is kept until it can be."""
-        if self._slot.claims_held():
-            claim = 0
-        while ended or claim:
-            try:
-                settled = self._store.settle(
-                    self._worker, ended, claim, Output(self._orders.log, self._output_at)
-                )
-                break
-            except (StoreBusyError, StoreUnusableError) as error:
-                self._wait_out(error)
-                claim = 0
-        else:
-            settled = Settled([], [], more=False)
-        self._is_out_of_trouble()
+        output = Output(self._orders.log, self._output_at)
+        settled = self._store.settle(ended, claim, output)
         self._tell_dropped(settled.dropped)
         if settled.more:
             self._wakeup.ring_next()
-        if self._orders.durable and (ended or settled.claims):
-            self._sync()
+        if ended or settled.claims:
+            self._store.sync()
         return settled
-
-    def _sync(self) -> None:
-        """Wait for the disk. Not in the transaction, where all others would wait as well."""
-        while True:
-            try:
-                self._store.sync()
-                break
-            except (StoreBusyError, StoreUnusableError) as error:
-                self._wait_out(error)
-        self._is_out_of_trouble()
 
     def _tell_dropped(self, dropped: list[Outcome]) -> None:
         for outcome in dropped:
             self._reporter.report("claim_lost", job=outcome.job, execution=outcome.execution)
 
-    def _wait_out(self, error: StoreError) -> None:
-        """Tell that the database cannot be used, once, and wait before the next try."""
-        if isinstance(error, StoreDamagedError):
-            raise error
-        self._tell_trouble(str(error))
-        time.sleep(_STORE_PAUSE)
-
-    def _tell_trouble(self, error: str) -> None:
-        if not self._in_trouble:
-            self._in_trouble = True
-            self._reporter.tell("store_trouble", error=error)
-
-    def _is_out_of_trouble(self) -> None:
-        if self._in_trouble:
-            self._in_trouble = False
-            self._reporter.tell("store_works")
-
-    def _glance(self) -> Glance:
-        if self._slot.claims_held():
-            return Glance(ready=False, next_due=None)
-        try:
-            return self._store.glance()
-        except (StoreBusyError, StoreUnusableError) as error:
-            self._wait_out(error)
-            return Glance(ready=False, next_due=None)
-
     def _wait(self) -> None:
         """Wait for work, unless some has come in the meantime."""
         self._reporter.flush()
         self._slot.write(Status())  # after the last report: who sees it idle has all to hear
-        glance = self._glance()
-        owes = self._in_trouble or self._store.has_figures
-        seconds = _OWED_FOR if owes else _POLLING_INTERVAL
+        glance = self._store.glance()
+        seconds = _OWED_FOR if self._store.owes else _POLLING_INTERVAL
         if glance.next_due is not None:
             seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
         if not glance.ready:
@@ -336,23 +238,22 @@ class ServiceWorker:
         """Process what was claimed; gives the outcomes to be stored."""
         if self._batch is None:
             return [self._process(claim) for claim in claims]
-        ended, dropped = self._batch.run(self._worker, claims, self._process)
+        ended, dropped = self._batch.run(self._store.worker, claims, self._process)
         self._tell_dropped(dropped)
         return ended
 
     def _process(self, claim: Claim) -> Outcome:
         """Run one claimed job and clean up behind it."""
-        if self._stops() or self._is_stale(claim):
+        if self._stops() or self._code.is_too_old_for(claim):
             return outcomes.released(claim)
-        if claim.max_attempts == 1 and not self._is_on_disk(claim):
+        if claim.max_attempts == 1 and not self._store.begin(claim.execution):
             return outcomes.released(claim)
         start = self._output_at
         told = self._reporter.started(claim)
         begun = self._begin(claim, start)
         self._jobs += 1
         self._tell_wear()
-        if self._orders.tells_code:
-            self._tell_code(claim)
+        self._code.tell(claim)
         outcome = self._attempt(claim)
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
@@ -363,8 +264,7 @@ class ServiceWorker:
         peak = max(peak, self._slot.peak_memory_of(claim.execution))
         lasted = time.monotonic_ns() - begun
         self._put_back(claim, lasted)
-        if len(sys.modules) != self._modules:  # functions import, too
-            self._watch_code()
+        self._code.notice_imports()
         self._slot.write_phase(Phase.SETTLING)
         end = self._output_at = self._output_end()
         output = None
@@ -376,15 +276,6 @@ class ServiceWorker:
         outcome = outcome.measured(output, cpu_time, peak or None, begun_at, ended_at)
         self._reporter.ended(claim, outcome, lasted / _NANOSECONDS, started_told=told)
         return outcome
-
-    def _is_on_disk(self, claim: Claim) -> bool:
-        """See to it that no power loss forgets a claim; False when that cannot be done now."""
-        try:
-            self._store.begin(claim.execution)
-        except (StoreBusyError, StoreUnusableError) as error:
-            self._wait_out(error)
-            return False
-        return True
 
     def _begin(self, claim: Claim, output_start: int) -> int:
         """Say until when this job may run, and set the timer that does not need anybody."""
@@ -423,7 +314,7 @@ class ServiceWorker:
                 with running(CurrentJob(claim, self._progress.note), alone=True):
                     outcome = attempt.run(
                         claim,
-                        self._loader,
+                        self._code.loader,
                         self._store.parent_results,
                         change_directory=True,
                         configured_directory=self._orders.directory,
@@ -473,11 +364,11 @@ class ServiceWorker:
         except OSError as error:
             # What could not be written would be tried again with the next job's output.
             self._surroundings.discard_output()
-            self._tell_trouble(f"the output of jobs cannot be written: {error.strerror}")
+            self._store.tell_trouble(f"the output of jobs cannot be written: {error.strerror}")
         changed = self._surroundings.restore()
         if self._surroundings.is_crowded(lasted):
             changed.append("descriptors")
-            self._stale = True  # nobody knows which of them may be closed
+            self._crowded = True  # nobody knows which of them may be closed
         if changed:
             self._reporter.report(
                 "job_left_changes", job_id=claim.uuid, job_name=claim.name, changed=changed
@@ -486,33 +377,6 @@ class ServiceWorker:
     def _output_end(self) -> int:
         # What a job prints is appended, wherever the descriptor stands.
         return os.lseek(self._surroundings.output, 0, os.SEEK_END)
-
-    # Fresh code
-
-    def _is_stale(self, claim: Claim) -> bool:
-        """Tell whether the job's own file has changed since this process loaded it.
-
-        Who changes a file and then submits is served by the new code. A job that became ready
-        before the last look needs no other one for 50 ms: it may run as the code was before.
-        """
-        if self._orders.reload:
-            now = clock.now()
-            place = claim.import_root, claim.function_module, claim.script
-            looked = self._fresh.get(place, 0)
-            if not claim.ready_since < looked <= now < looked + _FRESH_FOR:
-                self._stale |= self._loader.is_stale(claim)
-                self._fresh[place] = now
-        return self._stale
-
-    def _watch_code(self) -> None:
-        """Tell the supervisor which files to watch."""
-        if self._orders.reload:
-            self._modules = len(sys.modules)
-            new = sorted(self._roots.files() - self._watched)
-            self._watched.update(new)
-            for start in range(0, len(new), _PATHS_AT_ONCE):
-                part = new[start : start + _PATHS_AT_ONCE]
-                self._reporter.tell("files", stamps={file: stamp(file) for file in part})
 
     # Signals: they note, and interrupt a job that is meant
 
