@@ -243,6 +243,10 @@ class SqliteStore(Store):
         ready, next_due = self._connection.row(sql.GLANCE)
         return Glance(bool(ready), next_due)
 
+    def holds_any(self) -> bool:
+        """Look whether any job is claimed or runs, whoever holds it."""
+        return bool(self._connection.row(sql.HOLDS_ANY)[0])
+
     # What happens to those that died
 
     def open_workers(self) -> list[WorkerRow]:

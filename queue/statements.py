@@ -78,6 +78,7 @@ SELECT EXISTS (SELECT 1 FROM queue q WHERE q.paused = 0 AND EXISTS (
          SELECT 1 FROM job INDEXED BY job_live WHERE live = 1 AND queue_id = q.id))
        OR EXISTS (SELECT 1 FROM fanout),
        (SELECT min(due_at) FROM job INDEXED BY job_scheduled WHERE state = 'scheduled')"""
+HOLDS_ANY = "SELECT EXISTS (SELECT 1 FROM job INDEXED BY job_live WHERE live = 0)"
 PARENT_RESULTS = """
 SELECT p.uuid, CASE WHEN p.state = 'completed' THEN x.result END
   FROM edge e JOIN job p ON p.id = e.parent_id LEFT JOIN execution x ON x.id = p.execution_id

@@ -138,6 +138,10 @@ class Store(ABC):
     def glance(self) -> Glance:
         """Look without any lock whether there is something to do, and when there will be."""
 
+    @abstractmethod
+    def holds_any(self) -> bool:
+        """Look whether any job is claimed or runs, whoever holds it."""
+
     # What happens to those that died.
 
     @abstractmethod

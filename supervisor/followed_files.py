@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _NEVER = 1 << 62
-_LOOK = 30 * _SECOND  # the net under watchdog
+_LOOK = 30 * _SECOND  # the net under watchdog; in a rest up to a minute
 _QUIET = _SECOND // 10  # a file that is being written is not read: half of it may be valid, too
 
 

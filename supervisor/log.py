@@ -77,7 +77,7 @@ class _Writer:
 
     def call(self) -> None:
         """Wake the thread if there is something to write."""
-        if self._lines:
+        if self._lines and self._calls.empty():
             self._calls.put(True)  # noqa: FBT003
 
     def _write(self) -> None:

@@ -38,7 +38,7 @@ class ServiceManager:
         self._beat_every = _watchdog_interval() // 4 if self._address else 0
         self._next_beat = 0
         self._next_status = 0
-        self._owes_status = False  # what was to be said may have changed, and it was too early
+        self._owes = False  # something may have changed since; it was too early, or was not taken
         self._next_extension = 0
         self._status = ""
         self._is_ready = False
@@ -46,7 +46,7 @@ class ServiceManager:
     def next_look(self) -> int:
         """When a turn has to have happened."""
         beat = self._next_beat if self._beat_every else _NEVER
-        return min(beat, self._next_status if self._owes_status else _NEVER)
+        return min(beat, self._next_status if self._owes else _NEVER)
 
     def turned(self, status: Callable[[], str], *, ready: bool, ending: bool) -> None:
         """Tell of a turn of the loop what is due: a sign of life, the status, readiness, the end.
@@ -62,17 +62,21 @@ class ServiceManager:
         if self._beat_every and now >= self._next_beat:
             self._next_beat = now + self._beat_every
             self._tell("WATCHDOG=1")
-        self._owes_status = now < self._next_status
-        if not self._owes_status:
+        if now >= self._next_status:
             self._next_status = now + _STATUS_EVERY
-            self._tell_status(" ".join(status().split()))
+            self._owes = not self._tell_status(" ".join(status().split()))
+        else:
+            self._owes = True
+        self._owes |= ready and not self._is_ready and not ending
         if ending and now >= self._next_extension:
             self._next_extension = now + _EXTEND_EVERY
             self._tell(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={_EXTEND_BY * 1_000_000}")
 
-    def _tell_status(self, status: str) -> None:
-        if status != self._status and self._tell(f"STATUS={status}"):
-            self._status = status
+    def _tell_status(self, status: str) -> bool:
+        if status != self._status and not self._tell(f"STATUS={status}"):
+            return False
+        self._status = status
+        return True
 
     @contextmanager
     def reloading(self) -> Iterator[None]:

@@ -119,6 +119,7 @@ class Pool:
         for child in self._standing_by():
             if child.number == _SPARE and child.state is not ChildState.STARTING:
                 child.number = number
+                self._not_before.pop(number, None)
                 self._note_ready(child)
                 if old is not None:
                     old.order(Stop.RENEW)
@@ -395,8 +396,10 @@ class Pool:
 
     def next_look(self) -> int:
         """When something is due for a child or a start, in monotonic nanoseconds."""
+        now = time.monotonic_ns()
         looks = [child.next_look() for child in self.children]
-        looks += [when for number, when in self._not_before.items() if number <= self._wanted]
+        # One whose time has come was started by now, unless it is no longer wanted.
+        looks += [when for when in self._not_before.values() if when > now]
         return min(looks, default=1 << 62)
 
     def advance(self) -> None:

@@ -358,7 +358,7 @@ class Supervisor:
         if now >= self._next_follow:
             self._next_follow = now + int(_FOLLOW * _SECOND)
             if self._pool.busy():
-                self._lively_until = now + _LIVELY
+                self._lively_until = now + _LIVELY  # and longer than a worker takes to report
             for child in list(self._pool.children):
                 if child.name in self._streams:
                     self._hear(child)
@@ -430,6 +430,7 @@ class Supervisor:
 
     def _finish(self) -> None:
         """Let the database take what is left, and say goodbye."""
+        self._log.write()
         if self._http is not None:
             self._http.close()
         if self._control is not None:

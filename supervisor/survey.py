@@ -37,6 +37,7 @@ class _Found(NamedTuple):
     reclaimed: list[Reclaimed]
     to_end: list[int]  # executions that somebody wants to end
     others: bool  # workers are there that another process answers for
+    runs: bool  # a job is held, which its worker may not have said yet
     glance: Glance
 
 
@@ -107,24 +108,34 @@ class Survey:
         end_cancelled_orphans(store)
         reclaimed = reclaim_dead(store)
         others = any(row.parent != self._identity for row in store.open_workers())
-        return _Found(reclaimed, store.to_end(), others, store.glance())
+        return _Found(reclaimed, store.to_end(), others, store.holds_any(), store.glance())
 
     def _looked_around(self, found: _Found) -> None:
         self._is_looking = False
         self._tell(found.reclaimed)
         if found.to_end:
             self._cancel(found.to_end)
-        next_due = found.glance.next_due
-        waits = found.glance.ready or (next_due is not None and next_due <= clock.now())
+        due_in = _due_in(found.glance)
+        waits = found.glance.ready or due_in <= 0
         if waits:
             self._wake()
-        if waits or found.reclaimed or found.to_end or found.others:
+        if waits or found.runs or found.reclaimed or found.to_end or found.others:
             self.stir()
         elif self._is_watched:
             self.rests = True
-            pause = _SELDOM if next_due is None else _BEFORE_SCHEDULED
-            self._next = time.monotonic_ns() + pause
+            self._next = time.monotonic_ns() + _pause(due_in)
 
     def close(self) -> None:
         """Look no more."""
         self._commits.close()
+
+
+def _due_in(glance: Glance) -> int:
+    return _NEVER if glance.next_due is None else (glance.next_due - clock.now()) * 1000
+
+
+def _pause(due_in: int) -> int:
+    """Give how long to rest; beyond the time of the next job a while, for a worker comes first."""
+    if due_in == _NEVER:
+        return _SELDOM
+    return min(due_in + _OFTEN, _BEFORE_SCHEDULED)

@@ -13,7 +13,8 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-_BUFFER = 1 << 20
+_BUFFER = 1 << 20  # as long as a message may be; the system may allow less for all that wait
+_FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Channel:
@@ -47,8 +48,8 @@ class Channel:
         try:
             self._socket.send(json.dumps(message).encode())
         except OSError as error:
-            # One that is too long for the kernel never goes, and must not hold up the others.
-            return error.errno == errno.EMSGSIZE
+            # One that is too long, or that nobody can read, must not hold up the others.
+            return error.errno not in _FULL
         return True
 
     def receive(self) -> list[dict[str, Any]]:

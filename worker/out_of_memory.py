@@ -16,7 +16,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 
 class OutOfMemoryWatch:
-    """Tells of kills in the last moments; `refresh` is to be called about twice a second."""
+    """Tells of kills in the last moments; `refresh` is for twice a second, while jobs run."""
 
     def __init__(self) -> None:
         """Take note of the count so far."""

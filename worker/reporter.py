@@ -10,6 +10,7 @@ as long as there are few of them; beyond that they are counted, and the count is
 
 from __future__ import annotations
 
+import select
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +23,28 @@ if TYPE_CHECKING:
 
 _EACH = 10  # jobs that are told singly in one second
 _BACKLOG = 1000  # messages kept while the supervisor does not read
+_CALLS_APART = 0.01  # seconds
 
 
 class _Outbox:
     """Sends messages in their order, and keeps what could not be sent yet."""
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        self.channel = channel
         self._backlog: list[dict[str, Any]] = []
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> bool:
+        """Send it behind those that were kept; gives whether all of them went."""
         self._backlog.append(message)
-        while self._backlog and self._channel.send(self._backlog[0]):
-            self._backlog.pop(0)
+        is_empty = self.empty()
         del self._backlog[:-_BACKLOG]
+        return is_empty
+
+    def empty(self) -> bool:
+        """Send what was kept; gives whether all of it went."""
+        while self._backlog and self.channel.send(self._backlog[0]):
+            self._backlog.pop(0)
+        return not self._backlog
 
 
 class Reporter:
@@ -45,6 +54,7 @@ class Reporter:
         """Tell of the worker over `channel`, and of its jobs over `reports`."""
         self._channel = _Outbox(channel)
         self._reports = _Outbox(reports)
+        self._called_at = 0.0
         self._second = 0
         self._told = 0
         self._completed = 0
@@ -55,7 +65,15 @@ class Reporter:
 
     def report(self, event: str, **fields: object) -> None:
         """Tell something of a job, for the supervisor to hear when it looks."""
-        self._reports.send({"event": event, **fields})
+        if not self._reports.send({"event": event, **fields}):
+            self._call()
+
+    def _call(self) -> None:
+        """Let the supervisor make room, sooner than it would look."""
+        now = time.monotonic()
+        if now - self._called_at > _CALLS_APART:
+            self._called_at = now
+            self.tell("look_soon")
 
     def started(self, claim: Claim) -> bool:
         """Tell that a job begins, while there are few; gives whether it was told."""
@@ -85,11 +103,24 @@ class Reporter:
             output=None if outcome.output is None else outcome.output[1:],
         )
 
-    def flush(self) -> None:
-        """Tell the count of successes that were not told singly, and what is left over."""
+    def flush(self) -> bool:
+        """Tell the count of successes that were not told singly, and what is left over.
+
+        Gives whether all of it went.
+        """
         if self._completed:
             self.report("jobs_completed", count=self._completed)
             self._completed = 0
+        went = self._reports.empty()
+        if not went:
+            self._call()
+        return went
+
+    def finish(self, patience: float) -> None:
+        """Tell all that is left as the supervisor takes it, for so many seconds at most."""
+        give_up = time.monotonic() + patience
+        while not self.flush() and (left := give_up - time.monotonic()) > 0:
+            select.select([], [self._reports.channel], [], min(left, _CALLS_APART))
 
 
 def _job(claim: Claim) -> dict[str, object]:

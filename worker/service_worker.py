@@ -59,6 +59,8 @@ _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
 _END_WITHIN = 5  # seconds
 _WEIGHED_EACH = 100_000_000  # nanoseconds between looks at its own memory
+_UNTOLD_FOR = 0.05  # the same, where the supervisor has still to read
+_LAST_WORDS = 1.0  # seconds in which it may read the last of it
 _OWED_FOR = 5.0  # seconds until the next try, where something has to be stored or tried again
 
 _INTERRUPTIONS = {
@@ -171,7 +173,7 @@ class ServiceWorker:
         self._settle(ended, claim=0)
         self._store.retire()
         self._wakeup.ring_next()
-        self._reporter.flush()
+        self._reporter.finish(_LAST_WORDS)
         renew = self._is_used_up() or self._slot.stop() is Stop.RENEW
         return ExitCode.RENEW if renew else ExitCode.DRAINED
 
@@ -220,10 +222,12 @@ class ServiceWorker:
 
     def _wait(self) -> None:
         """Wait for work, unless some has come in the meantime."""
-        self._reporter.flush()
-        self._slot.write(Status())  # after the last report: who sees it idle has all to hear
+        has_told = self._reporter.flush()
+        self._slot.write(Status())
         glance = self._store.glance()
         seconds = _OWED_FOR if self._store.owes else _POLLING_INTERVAL
+        if not has_told:
+            seconds = _UNTOLD_FOR
         if glance.next_due is not None:
             seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
         if not glance.ready:

@@ -41,7 +41,7 @@ _VARIES = re.compile(
 )
 _PATTERNS = {
     "date": r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?",
-    "clock": r"\d\d:\d\d:\d\d",
+    "clock": r"(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d",  # with its day, where that is another one
     "decimal": r"\d+\.\d+",
     "any": r"[^\n]*?",
 }

@@ -13,9 +13,13 @@ import psutil
 import pytest
 from harness import GENEROUS, Service, until
 
+from gigq.queue.companions import Companions
+from gigq.supervisor.control import ask
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+BUSY = 0.5  # seconds of processor time in one
 RECOVERED_WITHIN = 2.0 * GENEROUS  # seconds after the file was corrected
 BARE = '[workers]\ncount = 1\npython = "bare/bin/python"\n'
 GOOD = "[workers]\ncount = 1\n"
@@ -118,3 +122,32 @@ def test_job_that_kills_every_worker(folder: Path) -> None:
             assert service.wait_status(job, "failed")["attempts"] == 3
         for job in good:
             assert service.wait_status(job, "completed")["attempts"] == 1
+
+
+def assert_quiet(service: Service) -> None:
+    """See that the service is not busy when the time of each start that was put off has come."""
+    process = psutil.Process(service.process.pid)
+    failed = service.events("worker_start_failed")
+    due = time.monotonic() + max(event["next_try"] for event in failed)
+    until(lambda: time.monotonic() > due)
+    before = sum(process.cpu_times()[:2])
+    until(lambda: time.monotonic() > due + 1)
+    assert sum(process.cpu_times()[:2]) - before < BUSY
+
+
+def test_drained_while_a_start_is_put_off(folder: Path) -> None:
+    """A start that is due, and no longer wanted, keeps nobody busy."""
+    settings = '[workers]\ncount = 1\npython = "/bin/false"\n'
+    with Service(folder, configuration=settings) as service:
+        service.wait_for("worker_start_failed")
+        assert service.told("drain")[0] == 0
+        assert_quiet(service)
+
+
+def test_no_workers_while_a_spare_is_put_off(folder: Path) -> None:
+    """Nor does that of a spare, where there are no workers any more."""
+    settings = '[workers]\ncount = 1\nspare = 1\npython = "/bin/false"\n'
+    with Service(folder, configuration=settings) as service:
+        until(lambda: len(service.events("worker_start_failed")) >= 2)
+        ask(Companions(service.database).control, "scale", count=0)
+        assert_quiet(service)

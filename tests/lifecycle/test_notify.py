@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,14 @@ class Manager:
     def wait(self, pattern: str, count: int = 1) -> list[str]:
         """Wait for so many messages that match."""
         return until(lambda: len(found := self.heard(pattern)) >= count and found, what=pattern)
+
+    def fill(self) -> None:
+        """Let no more messages be taken, until the next look."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other:
+            other.connect(self.address)
+            with suppress(BlockingIOError):
+                while True:
+                    other.send(b"X=x")
 
     def close(self) -> None:
         """Listen no more."""
@@ -138,3 +147,16 @@ def test_ready_though_workers_do_not_start(folder: Path, manager: Manager) -> No
     with Service(folder, configuration=settings, environment=variables):
         manager.wait("READY=1")
         assert manager.wait("STATUS=0 of 2 workers, 0 busy; workers do not start")
+
+
+def test_manager_that_is_busy(folder: Path, manager: Manager) -> None:
+    """What a busy manager does not take is told again, though nothing else happens."""
+    manager.fill()
+    variables = {"NOTIFY_SOCKET": manager.address}
+    with Service(folder, configuration="[workers]\ncount = 1\n", environment=variables) as service:
+        service.wait_ready()
+        rests = time.monotonic() + 7  # and with nothing to tell would not turn for a minute
+        until(lambda: time.monotonic() > rests)
+        manager.heard()
+        until(lambda: manager.heard("READY=1"), seconds=10)
+        until(lambda: manager.heard("STATUS=1 of 1 workers, 0 busy"), seconds=10)

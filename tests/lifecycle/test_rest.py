@@ -33,6 +33,10 @@ def quick():
     pass
 
 
+def shout():
+    raise ValueError("x" * 10_000)
+
+
 def hang():
     (HERE / "begun").touch()
     time.sleep(1000)
@@ -73,6 +77,21 @@ def test_submit_without_a_ring(resting: Service) -> None:
     (resting.folder / "gigq.db.d" / "doorbell").unlink()
     job = resting.submit("jobs.quick")
     resting.wait_status(job, "completed", seconds=AT_ONCE)
+
+
+def test_time_without_a_ring(resting: Service) -> None:
+    """A job of somebody who could not ring is begun soon after its time."""
+    (resting.folder / "gigq.db.d" / "doorbell").unlink()
+    job = resting.submit("jobs.quick", delay=2)
+    resting.wait_status(job, "completed", seconds=AT_ONCE)
+
+
+def test_failures_that_come_in_masses(resting: Service) -> None:
+    """Each failure is told, however many there are, and without another job after them."""
+    jobs = [Job("shout", "jobs.shout", max_attempts=2) for _ in range(500)]
+    with contextlib.chdir(resting.folder):
+        resting.queue.submit_many(jobs)
+    until(lambda: len(resting.events("job_failed")) == 1000, seconds=AT_ONCE * 3)
 
 
 def test_deadline(resting: Service) -> None:

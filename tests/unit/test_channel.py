@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from harness import until
 
 from gigq.worker.channel import Channel
 from gigq.worker.reporter import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+BUFFER = 200_000  # bytes
 
 
 class Ends:
@@ -20,6 +26,9 @@ class Ends:
         """Connect them."""
         channel, self.channel = Channel.pair()
         reports, self.reports = Channel.pair()
+        for end in (channel, reports):  # as where the system allows little
+            with socket.socket(fileno=os.dup(end.fileno())) as same:
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self._all = (channel, self.channel, reports, self.reports)
         self.reporter = Reporter(channel, reports)
 
@@ -61,5 +70,28 @@ def test_full_reports(ends: Ends) -> None:
     for number in range(100):
         ends.reporter.report("job_failed", number=number, error="x" * 50_000)
     ends.reporter.tell("ready")
-    assert ends.channel.receive() == [{"event": "ready"}]
+    assert ends.channel.receive()[-1] == {"event": "ready"}
     assert ends.reports.receive()[0]["number"] == 0
+
+
+def test_reports_that_fill_the_channel(ends: Ends) -> None:
+    """Where there is no room for another report, the supervisor is called to make some."""
+    for number in range(300):
+        ends.reporter.report("job_failed", number=number, error="x" * 5_000)
+    assert {message["event"] for message in ends.channel.receive()} == {"look_soon"}
+    received = ends.reports.receive()
+    assert len(received) < 300
+    until(lambda: received.extend(ends.reports.receive()) or ends.reporter.flush())
+    received += ends.reports.receive()
+    assert [message["number"] for message in received] == list(range(300))
+
+
+def test_last_reports(ends: Ends) -> None:
+    """Who leaves waits a little for the supervisor to read, and not where there is none."""
+    for number in range(300):
+        ends.reporter.report("job_failed", number=number, error="x" * 5_000)
+    ends.reporter.finish(0.05)
+    assert not ends.reporter.flush()
+    ends.reports.close()
+    ends.reporter.finish(1000)
+    assert ends.reporter.flush()
