@@ -39,7 +39,7 @@ class CrashPoint(NamedTuple):
 
 CRASH_POINTS = {
     "set_up": CrashPoint("the tables of a fresh database", _VERSION),
-    "submit": CrashPoint("jobs that are submitted", sql.ADD_JOB),
+    "submit": CrashPoint("jobs that are submitted", sql.ADD_NEXT_JOB),
     "cancel": CrashPoint("a pending job is cancelled", sql.CANCEL),
     "cancel_running": CrashPoint("a running job is asked to end", sql.ASK_TO_END),
     "requeue": CrashPoint("a job is pending again", sql.REQUEUE),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.errors import StoreError
-from gigq.queue.figures import IDLE_EVERY, WAIT, attempt
+from gigq.queue.figures import IDLE_EVERY, SUBMITTED, WAIT, attempt
 from gigq.queue.records import Settled
 from gigq.queue.sqlite_relay import completed_values
 from gigq.queue.states import FINAL, UNSUCCESSFUL, State, Verdict
@@ -89,6 +89,13 @@ class Moves:
             elif target == _SCHEDULED:
                 self._has_scheduled = True
                 self._outlook.forget()
+
+    def born(self, queue: int, state: State, jobs: int) -> None:
+        """Count new jobs of `queue`."""
+        self._tally[queue, state] = self._tally.get((queue, state), 0) + jobs
+        if state is State.SCHEDULED:
+            self._outlook.forget()
+        self.figures.happened.append((SUBMITTED, queue, jobs))
 
     def _count(self, queue: int, uncounted: int) -> None:
         """Count what an ended job has carried: ends and claims of its worker before it."""

@@ -12,13 +12,15 @@ ADD_QUEUE = "INSERT INTO queue (name) VALUES (?)"
 ADD_WORKFLOW = """
 INSERT INTO workflow (uuid, name, created_at) VALUES (?, ?, ?) ON CONFLICT (uuid) DO NOTHING"""
 WORKFLOW_ID = "SELECT id FROM workflow WHERE uuid = ?"
-LAST_JOB = """
-SELECT max(coalesce((SELECT max(id) FROM job), 0), (SELECT last_job FROM high_water))"""
 PARENT = "SELECT id, state FROM job WHERE uuid = ?"
-ADD_JOB = """
+_ADD_JOB = """
 INSERT INTO job (id, uuid, name, queue_id, workflow_id, state, priority, max_attempts, waiting_on,
                  due_at, on_parent_failure, cause, cancelled_by, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+VALUES ({}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_JOB = _ADD_JOB.format("?")
+ADD_NEXT_JOB = _ADD_JOB.format(  # behind all that are there, and all that were
+    "1 + max(coalesce((SELECT max(id) FROM job), 0), (SELECT last_job FROM high_water))"
+)
 ADD_SPEC = """
 INSERT INTO job_spec (job_id, kind, function_module, function_name, script, import_root, directory,
                       job_directory, python, params, timeout, max_memory, retry_delay,
