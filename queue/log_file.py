@@ -7,9 +7,11 @@ the log with the last connection, so that this one's stays the same file.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import termios
 from array import array
+from contextlib import suppress
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK = 1 << 20
+_WRITE = 2  # SYNC_FILE_RANGE_WRITE
+_write_out = ctypes.CDLL(None).sync_file_range
+_write_out.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _TRUSTED = 64  # looks at the length, after which it is seen whether it is still the log's
 
 
@@ -51,6 +56,14 @@ class LogFile:
             return os.stat(self._path).st_size  # noqa: PTH116 (once a commit)
         length = self._behind[0]
         return length if length >= 0 else length + (1 << 32)
+
+    def write_out(self) -> None:
+        """Send what the disk does not have yet on its way there, and wait for none of it.
+
+        It promises nothing; the next sync has less to wait for (sync_file_range(2)).
+        """
+        with suppress(OSError):
+            _write_out(self._file.opened(), 0, 0, _WRITE)
 
     def sync(self) -> None:
         """Let what was committed outlast a loss of power. Raises OSError."""

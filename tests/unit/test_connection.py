@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import gc
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import pytest
+from harness import until
 
 from gigq import Job, JobQueue
 from gigq.queue import clock
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1 << 20
 CHECKPOINT_BYTES = 4 * MEGABYTE
+WRITTEN_WITHIN = 10  # seconds; by itself the kernel writes after 30
+_CACHESTAT = 451  # a system call
 
 WRITE_UNTIL_TOLD = """
 import fcntl, json, os, sys, time
@@ -594,6 +598,48 @@ class TestLength:
             del store
             gc.collect()
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+class TestWritingOut:
+    """What was committed and not synced goes its way to the disk while work goes on."""
+
+    def test_while_commits_follow(self, tmp_path: Path) -> None:
+        """The most of the log is on its disk long before the kernel would write it by itself."""
+        path = tmp_path / "gigq.db"
+        with closing(SqliteStore(path, durable=False)) as store:
+            for number in range(200):
+                store.register(f"worker {number}", own_identity())
+            length = Path(f"{path}-wal").stat().st_size
+            until(lambda: _dirty_bytes(f"{path}-wal") < length / 2, seconds=WRITTEN_WITHIN)
+
+    def test_without_descriptors(self, tmp_path: Path) -> None:
+        """Where it cannot be done, nothing is lost but time."""
+        with closing(SqliteStore(tmp_path / "gigq.db", durable=False)) as store:
+            who = own_identity()
+            store.register("worker", who)
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            os.close(store._connection._log_file._file.number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+            try:
+                for number in range(100):
+                    store.register(f"worker {number}", who)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            assert len(store.open_workers()) == 101
+
+
+def _dirty_bytes(path: str) -> int:
+    """Ask the page cache (cachestat(2), Linux 6.5) how much of a file waits to be written."""
+    cached, dirty = 0, 1  # places in the answer, five numbers; the question is offset and length
+    question, answer = (ctypes.c_uint64 * 2)(0, 0), (ctypes.c_uint64 * 5)()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None).syscall(_CACHESTAT, descriptor, question, answer, 0):
+            pytest.skip("this kernel does not tell what waits to be written")
+    finally:
+        os.close(descriptor)
+    assert answer[cached]
+    return answer[dirty] * resource.getpagesize()
 
 
 def test_checkpoint_after_a_failed_sync(path: Path) -> None:
