@@ -43,10 +43,14 @@ What the last run of `python benchmarks/all.py --peers` found, which wrote this 
 figures move from machine to machine; compare ratios. Each benchmark is described in
 [benchmarks/README.md](../../benchmarks/README.md).
 
-Where a page of memory that has rested takes far longer to touch than another one (it stands in the
-first table), the machine, or its host, looks which memory is used. All that waits or sleeps pays
-for that when it goes on: an idle service, jobs of 1 to 100 ms, starts. [What a job
-costs](../explanation/performance.md#where-memory-that-rests-is-slow) compares two machines.
+Where a page of memory that has rested takes far longer to touch than another one, the machine, or
+its host, looks which memory is used. All that waits or sleeps pays for that when it goes on: an
+idle service, jobs of 1 to 100 ms, starts. It may change by the hour, and so it stands with each
+benchmark. [What a job costs](../explanation/performance.md#where-memory-that-rests-is-slow)
+compares.
+"""
+_RESTED = """\
+A page of memory that had rested for a second took {} µs to touch before this, and {} after it.
 """
 _SMALLER = "Some sizes were smaller than they are in a full run: {}.\n"
 
@@ -132,6 +136,8 @@ def page_of(all_found: dict[str, Any], machine: dict[str, str]) -> str:
         documentation = ast.get_docstring(ast.parse((HERE / f"{benchmark}.py").read_text())) or ""
         sizes = ", ".join(f"{name} {size:,}" for name, size in found["sizes"].items())
         parts += [f"## {benchmark}.py\n", documentation.partition("\n")[0] + f" ({sizes})\n"]
+        if found["rested"]:
+            parts.append(_RESTED.format(*found["rested"]))
         for table in found["tables"]:
             parts += [f"{table['title']}:\n", markdown(table["header"], table["rows"])]
         for plot in found["plots"]:

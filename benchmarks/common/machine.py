@@ -31,7 +31,7 @@ def described(folder: Path, others: Peers | None) -> dict[str, str]:
         "file system": _file_system(folder),
         "fsync": f"{_sync(folder):.2f} ms at the median",
         "a page of memory": "{:.2f} µs to touch, {:.2f} after it rested for a second".format(
-            *_touch()
+            *touched()
         ),
         "Python": platform.python_version(),
         "SQLite": sqlite3.sqlite_version,
@@ -71,7 +71,7 @@ def _sync(folder: Path) -> float:
     return statistics.median(spent)
 
 
-def _touch() -> tuple[float, float]:
+def touched() -> tuple[float, float]:
     """Microseconds to touch a page of memory: at once again, and after a second.
 
     Where the second takes much longer, the machine or its host looks which memory is used: all that

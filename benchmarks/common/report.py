@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from common.machine import touched
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -64,9 +66,16 @@ class Report:
         self._json: Path | None = found.json
         self._sizes = {name: getattr(found, name) for name in found.sizes}
         self._smaller = [n for n, size in found.sizes.items() if self._sizes[n] < size.full]
+        self._rested: list[float] = []  # microseconds to touch a page, before and after
+        self._touch()
         self._tables: list[dict[str, object]] = []
         self._plots: list[dict[str, object]] = []
         self._bars: list[dict[str, object]] = []
+
+    def _touch(self) -> None:
+        """Note how slow memory is that has rested: on some machines it changes by the hour."""
+        if not self._quick:
+            self._rested.append(round(touched()[1], 2))
 
     def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table: its first column to the left, all others to the right."""
@@ -104,6 +113,7 @@ class Report:
 
     def end(self) -> None:
         """Print what holds and what does not; exits 1 when a bar does not hold."""
+        self._touch()
         if self._bars:
             print()
             print_table(BAR_HEADER, [bar_row(bar) for bar in self._bars])
@@ -111,6 +121,7 @@ class Report:
             found = {
                 "sizes": self._sizes,
                 "smaller": self._smaller,
+                "rested": self._rested,
                 "tables": self._tables,
                 "plots": self._plots,
                 "bars": self._bars,
