@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from gigq.queue import clock
 from gigq.supervisor.file_watch import FileWatch
 from gigq.worker.import_roots import stamp
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from gigq.supervisor.log import Log
 
 _SECOND = 1_000_000_000
-_NEVER = 1 << 62
 _LOOK = 30 * _SECOND  # the net under watchdog; in a rest up to a minute
 _QUIET = _SECOND // 10  # a file that is being written is not read: half of it may be valid, too
 
@@ -101,7 +101,7 @@ class FollowedFiles:
 
     def next_look(self) -> int:
         """When there is something to look at; for the net alone nobody has to wake up."""
-        return self._quiet_at or _NEVER
+        return self._quiet_at or clock.NEVER
 
     def was_read(self) -> None:
         """Note that the configuration is being read as it is now."""

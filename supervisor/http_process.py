@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gigq.queue import clock
 from gigq.supervisor.heartbeat import Heartbeat
 from gigq.supervisor.restart_policy import restart_delay
 from gigq.worker.child import NOT_INHERITED
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gigq.supervisor.log import Log
 
 _SECOND = 1_000_000_000
-_NEVER = 1 << 62
 _LONGEST = 4096
 _BEAT_EVERY = _SECOND  # at least; the process takes the supervisor for hung after five
 _END_WITHIN = 2.0  # seconds
@@ -84,7 +84,7 @@ class HttpProcess:
         """When there is something to do, if nothing else happens before."""
         if self._process is not None:
             return self._next_beat
-        return self._not_before if self._wanted else _NEVER
+        return self._not_before if self._wanted else clock.NEVER
 
     def _spawn(self) -> None:
         self._listen, self._listens, self._trouble = self._wanted, False, None

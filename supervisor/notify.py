@@ -14,12 +14,13 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from gigq.queue import clock
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _SECOND = 1_000_000_000
 _MICROSECOND = 1_000
-_NEVER = 1 << 62
 _STATUS_EVERY = _SECOND  # at most
 _EXTEND_EVERY = 2 * _SECOND
 _EXTEND_BY = 30  # seconds from each such message that systemd waits at least
@@ -45,8 +46,8 @@ class ServiceManager:
 
     def next_look(self) -> int:
         """When a turn has to have happened."""
-        beat = self._next_beat if self._beat_every else _NEVER
-        return min(beat, self._next_status if self._owes else _NEVER)
+        beat = self._next_beat if self._beat_every else clock.NEVER
+        return min(beat, self._next_status if self._owes else clock.NEVER)
 
     def turned(self, status: Callable[[], str], *, ready: bool, ending: bool) -> None:
         """Tell of a turn of the loop what is due: a sign of life, the status, readiness, the end.

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from gigq.worker.reclaim import Reclaimed
 
 _SECOND = 1_000_000_000
-_NEVER = 1 << 62
 _OFTEN = _SECOND // 2
 _CALM = _SECOND  # without anything going on, before a rest
 _SELDOM = 60 * _SECOND
@@ -88,7 +87,7 @@ class Survey:
 
     def next_look(self) -> int:
         """When it is time to look."""
-        return _NEVER if self._is_looking else self._next
+        return clock.NEVER if self._is_looking else self._next
 
     def advance(self) -> bool:
         """Look if it is time to; gives whether it is."""
@@ -131,11 +130,11 @@ class Survey:
 
 
 def _due_in(glance: Glance) -> int:
-    return _NEVER if glance.next_due is None else (glance.next_due - clock.now()) * 1000
+    return clock.NEVER if glance.next_due is None else (glance.next_due - clock.now()) * 1000
 
 
 def _pause(due_in: int) -> int:
     """Give how long to rest; beyond the time of the next job a while, for a worker comes first."""
-    if due_in == _NEVER:
+    if due_in == clock.NEVER:
         return _SELDOM
     return min(due_in + _OFTEN, _BEFORE_SCHEDULED)

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gigq.queue import clock
 from gigq.queue.identity import identity_of
 from gigq.worker import outcome as outcomes
 from gigq.worker.channel import Channel
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _MILLISECOND = 1_000_000  # in nanoseconds, as all times here
 _SECOND = 1_000_000_000
-_NEVER = 1 << 62
 _STACKS_WITHIN = 250 * _MILLISECOND  # half of one is the rule; busy cores need more
 _HELD_WITHIN = 5 * _MILLISECOND
 _STACKS_LONGEST = 1 << 16
@@ -220,8 +220,8 @@ class Child:
             if status is None:
                 return now + _MILLISECOND
             if status.phase is not Phase.RUNNING:
-                return _NEVER
-            return min(status.deadline or _NEVER, self._memory.next_look)
+                return clock.NEVER
+            return min(status.deadline or clock.NEVER, self._memory.next_look)
         if self.state in (ChildState.DUMPING, ChildState.HELD):
             return now + _MILLISECOND
         if self.state is ChildState.ENDING:
