@@ -1,21 +1,16 @@
-"""One private SQLite connection: fair waiting for the lock, safe checkpoints, refusal after a fork.
+"""One private SQLite connection: fair waiting for the lock, care for the log, refusal after a fork.
 
 - The write lock is awaited by a jittered retry around BEGIN IMMEDIATE; SQLite's own busy handler
   backs off so far that a submitter starves beside busy workers.
-- `wal_autocheckpoint` is 0. SQLite 3.7.0 to 3.51.2 can lose commits when a checkpoint reads the
-  log's header while a writer resets it (sqlite.org/wal.html#walresetbug); a checkpoint here runs
-  only while a second connection holds the write lock, so that no writer can.
+- A commit that makes the log too long moves it into the database (gigq.queue.write_ahead_log).
 - The database file is never opened beside SQLite: closing such a descriptor would drop the locks
   that this process holds (fcntl(2), "Record locks").
 """
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import os
 import sqlite3
-import stat
 import threading
 import time
 from contextlib import closing, suppress
@@ -23,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gigq.queue import clock, forks
 from gigq.queue.errors import (
-    ForeignDatabaseError,
     StoreBusyError,
-    StoreDamagedError,
     StoreError,
     StoreUnusableError,
 )
-from gigq.queue.log_file import LogFile
 from gigq.queue.new_database import create_for_group
+from gigq.queue.opening import connect
+from gigq.queue.sqlite_errors import is_busy, is_full, trouble
+from gigq.queue.write_ahead_log import CHECKPOINT_BYTES, WriteAheadLog, leave_to_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,36 +39,9 @@ Synchronous = Literal["NORMAL", "FULL"]
 CRASH_AT = "GIGQ_CRASH_AT"  # in the environment: see gigq.queue.crash_points
 LOCK_PATIENCE = 30.0  # seconds before a client gives up on the write lock
 PAGE_BYTES = 2048
-# Of write-ahead log, about eight thousand pages. The few pages that all jobs change go into the
-# database a quarter as often as with two thousand, and short jobs are drained a twelfth faster.
-CHECKPOINT_BYTES = 16 << 20
-# Half a megabyte of the log: the disk writes it while the next ones are made, and whoever moves the
-# log waits for the last of it, instead of for all.
-_WRITTEN_OUT_EACH = 64  # commits that nobody has synced
 _YIELDING = 0.0004  # seconds for which the lock is tried without a pause
 _RETRY_SHORTEST = 0.00005  # seconds of pause
 _RETRY_LONGEST = 0.0005
-_GATE_PATIENCE = 0.02  # seconds before a checkpoint is left to a later commit
-_ADVICE = {
-    sqlite3.SQLITE_FULL: "make room on its disk; nothing that was stored is lost",
-    sqlite3.SQLITE_READONLY: "give this user write permission to the file and its folder",
-    sqlite3.SQLITE_CANTOPEN: "its folder must exist, and this user must be able to write there",
-    sqlite3.SQLITE_IOERR: "look at its disk; nothing was changed",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged, and was left as it is: stop the service, "
-    "examine it with gigq doctor, and restore a backup",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database, and was left as it is; name another file",
-}
-_KINDS: dict[int, type[StoreError]] = {
-    sqlite3.SQLITE_CORRUPT: StoreDamagedError,
-    sqlite3.SQLITE_NOTADB: ForeignDatabaseError,
-}
-_OTHER_ADVICE = "nothing was changed"
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Tell whether another connection's lock was in the way."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY
 
 
 class Connection:
@@ -96,28 +64,23 @@ class Connection:
         A commit after which the log is longer than `checkpoint_bytes` moves it into the database.
         """
         self._path = path
-        self._log = f"{path}-wal"
-        self._companions = companions
         self.patience = patience  # seconds to wait for the write lock
         self._forks = forks.count
-        self._checkpoint_bytes = self._checkpoint_above = checkpoint_bytes
         self.waits = 0  # how often the write lock was not had at once
-        self._unsynced = 0  # commits since the log was last synced or written out
         self._is_full = False  # the disk
-        self._log_file = LogFile(self._log, path.parent)
-        self._gate: sqlite3.Connection | None = None
+        self._log = WriteAheadLog(path, companions, checkpoint_bytes)
         self.synchronous = synchronous
         self._sqlite = self._open()
 
     def _open(self) -> sqlite3.Connection:
         create_for_group(self._path)
-        connection = _connect(self._path)
+        connection = connect(self._path)
         try:
             for setting in (
                 "wal_autocheckpoint = 0",
                 # What is begun anew keeps its blocks: to write where there are some takes half as
                 # long to sync as to let the file grow.
-                f"journal_size_limit = {self._checkpoint_bytes}",
+                f"journal_size_limit = {self._log.checkpoint_bytes}",
                 f"synchronous = {self.synchronous}",
                 # Each key that is written was read in the same transaction, and what is deleted
                 # takes along what belongs to it. To look all of it up again would be more pages to
@@ -195,13 +158,8 @@ class Connection:
             raise self._trouble(error) from error
 
     def _trouble(self, error: sqlite3.DatabaseError) -> Exception:
-        """Say what is wrong with the file or its disk; a mistake in a statement stays one."""
-        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
-            return error
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        self._is_full |= code == sqlite3.SQLITE_FULL
-        kind = _KINDS.get(code, StoreUnusableError)
-        return kind(f"{self._path}: {error}; {_ADVICE.get(code, _OTHER_ADVICE)}")
+        self._is_full |= is_full(error)
+        return trouble(self._path, error)
 
     def _patiently(
         self, connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()
@@ -252,7 +210,8 @@ class Connection:
         except BaseException:
             self.roll_back()
             raise
-        self._write_out_in_time()
+        if self.synchronous == "NORMAL":
+            self._log.note_unsynced()
         self._checkpoint_when_long()
         _begun.pop(threading.get_ident(), None)
 
@@ -277,8 +236,7 @@ class Connection:
         """Let go of the write lock, where whoever held it was interrupted."""
         if self._forks == forks.count:
             self._roll_back()
-            if self._gate is not None:
-                _end_gate(self._gate)
+            self._log.let_writers_in()
 
     def _begins(self, cursor: sqlite3.Cursor | sqlite3.Connection) -> bool:
         try:
@@ -350,47 +308,15 @@ class Connection:
         if mode != "wal":
             self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
 
-    def _write_out_in_time(self) -> None:
-        if self.synchronous == "NORMAL":
-            self._unsynced += 1
-            if self._unsynced >= _WRITTEN_OUT_EACH:
-                self._unsynced = 0
-                self._log_file.write_out()
-
     def _checkpoint_when_long(self) -> None:
-        try:
-            length = self._log_file.length()
-        except OSError:  # what was to be committed is
-            return
-        if length <= self._checkpoint_bytes:
-            self._checkpoint_above = self._checkpoint_bytes
-        elif length > self._checkpoint_above:
-            # A reader may pin the log: look again only when it has grown as much once more.
-            self._checkpoint_above = length + self._checkpoint_bytes
+        if self._log.is_too_long():
             # What was to be committed is: no trouble here must make it look as if it were not.
             with suppress(sqlite3.Error, OSError, StoreError):
                 self._checkpoint()
 
     def _checkpoint(self) -> None:
-        """Move the log into the database; one process at a time, and no writer meanwhile."""
-        lock = self._companions.open_lock(self._companions.checkpoint_lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._gate is None:
-                self._gate = _connect(self._path)
-                self._gate.execute("PRAGMA wal_autocheckpoint = 0")
-            if not self._log_file.is_doubtful:
-                self._log_file.sync()  # while others can write
-            try:
-                self._begin_patiently(self._gate, _GATE_PATIENCE)
-                if self._log_file.is_doubtful:
-                    self._log_file.write_again()
-                    self._log_file.sync()
-                self._sqlite.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            finally:
-                _end_gate(self._gate)
-        finally:
-            os.close(lock)
+        """Move the log into the database."""
+        self._log.move(self._sqlite, self._begin_patiently)
 
     def sync(self) -> None:
         """Let what was committed outlast a loss of power.
@@ -398,19 +324,18 @@ class Connection:
         Raises StoreUnusableError, or StoreBusyError.
         """
         try:
-            if self._log_file.is_doubtful:
+            if self._log.file.is_doubtful:
                 self._write_log_again()
-            self._log_file.sync()
-            self._unsynced = 0
+            self._log.sync()
         except OSError as error:
-            message = f"{self._log} cannot be synced: {error.strerror}; look at its disk"
+            message = f"{self._path}-wal cannot be synced: {error.strerror}; look at its disk"
             raise StoreUnusableError(message) from error
 
     def _write_log_again(self) -> None:
         """Write the log once more: the next sync would not do what the one that failed did not."""
         self.begin()
         try:
-            self._log_file.write_again()
+            self._log.file.write_again()
         finally:
             self.roll_back()
 
@@ -421,18 +346,13 @@ class Connection:
         if self._forks != forks.count:
             self._leave_to_parent(reopen=False)
             return
-        if self._gate is not None:
-            self._gate.close()
-        self._log_file.close()
+        self._log.close()
         self._sqlite.close()
 
     def _leave_to_parent(self, *, reopen: bool = True) -> None:
         """Put aside what was inherited over a fork: even closing it would harm the parent's."""
-        for inherited in (self._sqlite, self._gate):
-            if inherited is not None:
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
-        self._gate = None
-        self._log_file.close()
+        leave_to_parent(self._sqlite)
+        self._log.leave_to_parent()
         self._forks = forks.count
         if reopen:
             self._sqlite = self._open()
@@ -453,12 +373,6 @@ def roll_back_interrupted() -> None:
         connection.roll_back_interrupted()
 
 
-def _end_gate(gate: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):
-        if gate.in_transaction:
-            gate.execute("ROLLBACK")
-
-
 def connection_class() -> type[Connection]:
     """Give the class of connection that a store uses."""
     if CRASH_AT not in os.environ:
@@ -466,29 +380,3 @@ def connection_class() -> type[Connection]:
     from gigq.queue.crash_points import CrashingConnection  # noqa: PLC0415 (for tests only)
 
     return CrashingConnection
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    _refuse_what_is_no_file(path)
-    try:
-        return sqlite3.connect(
-            path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-    except sqlite3.OperationalError as error:
-        message = f"{path} cannot be opened ({error}); {_ADVICE[sqlite3.SQLITE_CANTOPEN]}"
-        raise StoreError(message) from None
-
-
-def _refuse_what_is_no_file(path: Path) -> None:
-    """Say so of a folder, a pipe or a device, of which SQLite knows only that it fails."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 (once a connection)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        message = f"{path} cannot be opened: {error.strerror}"
-        raise StoreError(message) from None
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        message = f"{path} is {what}, and cannot be a database; name another file"
-        raise StoreError(message)

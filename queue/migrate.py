@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue.backup import back_up
 from gigq.queue.companions import Companions, real
-from gigq.queue.connection import PAGE_BYTES, Connection, is_busy
+from gigq.queue.connection import PAGE_BYTES, Connection
 from gigq.queue.errors import StoreBusyError, StoreError
 from gigq.queue.explanation import named
 from gigq.queue.file_users import file_users
@@ -24,6 +24,7 @@ from gigq.queue.from_gigq_0_5 import Converted, convert
 from gigq.queue.identity import Identity, Liveness, liveness
 from gigq.queue.migrations import CURRENT, Found, Kind, check_version, look, upgrade
 from gigq.queue.service_lock import service_holder
+from gigq.queue.sqlite_errors import is_busy
 from gigq.queue.sqlite_store import exists
 from gigq.queue.statements import OPEN_WORKERS
 

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 from gigq.queue import clock
 from gigq.queue import statements as sql
 from gigq.queue.companions import Companions, real
-from gigq.queue.connection import (
-    CHECKPOINT_BYTES,
-    LOCK_PATIENCE,
-    Synchronous,
-    connection_class,
-)
+from gigq.queue.connection import LOCK_PATIENCE, Synchronous, connection_class
 from gigq.queue.errors import (
     EmptyDatabaseError,
     InvalidJobError,
@@ -54,6 +49,7 @@ from gigq.queue.sqlite_relay import Relay
 from gigq.queue.sqlite_submit import Submission
 from gigq.queue.states import HELD, PENDING, TAKEN_BACK, UNSUCCESSFUL, State
 from gigq.queue.store import MOST_JOBS_AT_ONCE, Store
+from gigq.queue.write_ahead_log import CHECKPOINT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence

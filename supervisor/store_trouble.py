@@ -13,8 +13,8 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from gigq.queue.connection import CHECKPOINT_BYTES
 from gigq.queue.errors import StoreUnusableError
+from gigq.queue.write_ahead_log import CHECKPOINT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,10 +26,11 @@ from harness import until
 from gigq import Job, JobQueue
 from gigq.queue import clock
 from gigq.queue.companions import Companions
-from gigq.queue.connection import Connection, is_busy, roll_back_interrupted
+from gigq.queue.connection import Connection, roll_back_interrupted
 from gigq.queue.errors import StoreBusyError, StoreError, StoreUnusableError
 from gigq.queue.identity import own_identity
 from gigq.queue.log_file import LogFile
+from gigq.queue.sqlite_errors import is_busy
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class TestSync:
 
     def test_descriptor_that_was_taken_away(self, store: SqliteStore, tmp_path: Path) -> None:
         """Where a job has closed it, or put something else in its place, the log is opened anew."""
-        log = store._connection._log_file
+        log = store._connection._log.file
         synced: list[str] = []
         fdatasync = os.fdatasync
 
@@ -618,7 +619,7 @@ class TestWritingOut:
             who = own_identity()
             store.register("worker", who)
             before = resource.getrlimit(resource.RLIMIT_NOFILE)
-            os.close(store._connection._log_file._file.number)
+            os.close(store._connection._log.file._file.number)
             resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
             try:
                 for number in range(100):
@@ -662,6 +663,6 @@ def test_checkpoint_after_a_failed_sync(path: Path) -> None:
         done.clear()
         with patch.object(os, "fdatasync", synced), patch.object(os, "pwrite", written):
             for _ in range(3):
-                store._connection._checkpoint_above = 0
+                store._connection._log._too_long_above = 0
                 store.register("worker", own_identity())
     assert done == ["sync", "write", "sync", "sync"]
