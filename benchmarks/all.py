@@ -136,7 +136,7 @@ def page_of(all_found: dict[str, Any], machine: dict[str, str]) -> str:
         documentation = ast.get_docstring(ast.parse((HERE / f"{benchmark}.py").read_text())) or ""
         sizes = ", ".join(f"{name} {size:,}" for name, size in found["sizes"].items())
         parts += [f"## {benchmark}.py\n", documentation.partition("\n")[0] + f" ({sizes})\n"]
-        if found["rested"]:
+        if found.get("rested"):
             parts.append(_RESTED.format(*found["rested"]))
         for table in found["tables"]:
             parts += [f"{table['title']}:\n", markdown(table["header"], table["rows"])]

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 MICROSECONDS = 1_000_000
-NEVER = 1 << 62  # nanoseconds of the monotonic clock: later than all that is ever due
+NEVER = 1 << 62  # nanoseconds: later, or longer, than all that is ever waited for
 
 
 def now() -> int:

@@ -8,6 +8,7 @@ the log with the last connection, so that this one's stays the same file.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import termios
 from array import array
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE
-_write_out = ctypes.CDLL(None).sync_file_range
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # else it could not be done here, and harms nothing
+_write_out = ctypes.CDLL(None, use_errno=True).sync_file_range
 _write_out.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _TRUSTED = 64  # looks at the length, after which it is seen whether it is still the log's
 
@@ -58,12 +60,14 @@ class LogFile:
         return length if length >= 0 else length + (1 << 32)
 
     def write_out(self) -> None:
-        """Send what the disk does not have yet on its way there, and wait for none of it.
+        """Send what the disk does not have yet on its way there, without waiting for it to arrive.
 
         It promises nothing; the next sync has less to wait for (sync_file_range(2)).
         """
         with suppress(OSError):
-            _write_out(self._file.opened(), 0, 0, _WRITE)
+            failed = _write_out(self._file.opened(), 0, 0, _WRITE)
+            if failed and ctypes.get_errno() in _LOST:
+                self.is_doubtful = True
 
     def sync(self) -> None:
         """Let what was committed outlast a loss of power. Raises OSError."""

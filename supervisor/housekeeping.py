@@ -57,7 +57,7 @@ class Housekeeping:
 
     def next_look(self) -> int:
         """When `advance` has something to do."""
-        return 1 << 62 if self._under_way else self._next
+        return clock.NEVER if self._under_way else self._next
 
     def advance(self) -> None:
         """Have the next step done when it is due."""

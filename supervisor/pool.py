@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gigq.queue import clock
 from gigq.supervisor.restart_policy import restart_delay
 from gigq.worker.child import Child, ChildState
 from gigq.worker.orders import Code, Orders
@@ -400,7 +401,7 @@ class Pool:
         looks = [child.next_look() for child in self.children]
         # One whose time has come was started by now, unless it is no longer wanted.
         looks += [when for when in self._not_before.values() if when > now]
-        return min(looks, default=1 << 62)
+        return min(looks, default=clock.NEVER)
 
     def advance(self) -> None:
         """Let each child do what is due."""

@@ -13,6 +13,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
+from gigq.queue import clock
 from gigq.queue.errors import StoreUnusableError
 from gigq.queue.write_ahead_log import CHECKPOINT_BYTES
 
@@ -65,7 +66,7 @@ class StoreTrouble:
 
     def next_look(self) -> int:
         """When `advance` has something to do."""
-        return 1 << 62 if self.error is None or self._trying else self._next
+        return clock.NEVER if self.error is None or self._trying else self._next
 
     def advance(self) -> None:
         """Try whether it is over."""
