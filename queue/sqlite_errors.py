@@ -44,9 +44,7 @@ def is_full(error: sqlite3.Error) -> bool:
 
 def cannot_be_opened(path: Path, error: sqlite3.OperationalError) -> StoreError:
     """Say so."""
-    return StoreError(
-        f"{path} cannot be opened ({error}); {_ADVICE[sqlite3.SQLITE_CANTOPEN]}",
-    )
+    return StoreError(f"{path} cannot be opened ({error}); {_ADVICE[sqlite3.SQLITE_CANTOPEN]}")
 
 
 def trouble(path: Path, error: sqlite3.DatabaseError) -> Exception:

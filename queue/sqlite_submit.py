@@ -75,26 +75,7 @@ class Submission:
                 rows.append((key, *row))
             else:
                 key = self._insert_first(row)
-            specs.append(
-                (
-                    key,
-                    job.kind,
-                    job.function_module,
-                    job.function_name,
-                    job.script,
-                    job.import_root,
-                    job.directory,
-                    job.job_directory,
-                    job.python,
-                    job.params,
-                    job.timeout,
-                    job.max_memory,
-                    job.retry_delay,
-                    job.pass_parent_results,
-                    len(job.parents),
-                    job.description,
-                )
-            )
+            specs.append(_spec(key, job))
             if has_parents:
                 self._known[job.uuid] = (key, birth.state)
                 edges += ((parent, key, place) for place, (parent, _) in enumerate(parents))
@@ -159,6 +140,28 @@ class Submission:
             )
             raise UnknownDependencyError(message)
         return found
+
+
+def _spec(key: int, job: NewJob) -> tuple[object, ...]:
+    """Give the row of what the job is, which never changes."""
+    return (
+        key,
+        job.kind,
+        job.function_module,
+        job.function_name,
+        job.script,
+        job.import_root,
+        job.directory,
+        job.job_directory,
+        job.python,
+        job.params,
+        job.timeout,
+        job.max_memory,
+        job.retry_delay,
+        job.pass_parent_results,
+        len(job.parents),
+        job.description,
+    )
 
 
 def _refusal(error: sqlite3.IntegrityError) -> Exception:

@@ -59,7 +59,7 @@ _LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
 _END_WITHIN = 5  # seconds
 _WEIGHED_EACH = 100_000_000  # nanoseconds between looks at its own memory
-_UNTOLD_FOR = 0.05  # the same, where the supervisor has still to read
+_UNTOLD_FOR = 0.05  # seconds until the next try, where the supervisor has still to read
 _LAST_WORDS = 1.0  # seconds in which it may read the last of it
 _OWED_FOR = 5.0  # seconds until the next try, where something has to be stored or tried again
 
