@@ -2,6 +2,7 @@
 
     service.lock     held by the one gigqd of this database; never unlinked
     checkpoint.lock  held by whoever moves the write-ahead log into the database
+    workers.lock     a byte of it is held as long as a worker lives
     control          the service's socket, for its owner only
     doorbell         a FIFO: a byte wakes one waiting worker
     output/          what jobs printed
@@ -41,6 +42,7 @@ class Companions:
         self.folder = database.with_name(database.name + ".d")
         self.service_lock = self.folder / "service.lock"
         self.checkpoint_lock = self.folder / "checkpoint.lock"
+        self.workers_lock = self.folder / "workers.lock"
         self.control = self.folder / "control"
         self.doorbell = self.folder / "doorbell"
         self.output = self.folder / "output"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gigq.queue import clock
 from gigq.queue.ending import how_it_ended
 from gigq.queue.explanation import FAILED_HOW, Explanation, first_line, named
-from gigq.queue.identity import Liveness, liveness
+from gigq.queue.identity import Liveness
 from gigq.queue.moments import moment
 from gigq.queue.records import Standing
 from gigq.queue.service_lock import service_holder
@@ -31,7 +31,7 @@ class _Hands(NamedTuple):
 
     service: dict[str, Any] | None
     alive: list[WorkerRow]
-    elsewhere: int  # of other containers or machines: not to be judged from here
+    elsewhere: int  # of other machines: not to be judged from here
 
 
 def explain(store: Store, companions: Companions, row: JobRow) -> Explanation:
@@ -135,7 +135,7 @@ class _Look:
             )
         free = len(hands.alive) - busy
         if not free:
-            return Explanation(f"{subject}; its workers run in another container.", None, cause)
+            return Explanation(f"{subject}; its workers run on another machine.", None, cause)
         return Explanation(f"{subject}; a free worker takes it next.", None, cause)
 
     def _was_tried(self) -> bool:
@@ -153,7 +153,8 @@ class _Look:
         row, database = self._row, self._database()
         worker = next((each for each in self._store.open_workers() if self._holds(each)), None)
         who = f"worker {row.worker_name}" + (f" (pid {worker.identity.pid})" if worker else "")
-        if worker is None or liveness(worker.identity) is Liveness.DEAD:
+        seen = Liveness.DEAD if worker is None else self._store.liveness(worker)
+        if seen is Liveness.DEAD:
             takes = "its job is taken back now"
             command = None
             if service_holder(self._companions) is None:
@@ -165,6 +166,13 @@ class _Look:
                 f"Somebody asked to cancel it; {who} is ending it.", None, "cancelling"
             )
         since = moment(row.started_at or self._now, self._now)
+        if seen is Liveness.ELSEWHERE:
+            return Explanation(
+                f"It was begun at {since} on {who} of another machine; nobody can see from here "
+                "whether that works on it. If it is gone for good, take its jobs back.",
+                f"gigq reclaim {shlex.quote(row.worker_name or '')}",
+                "elsewhere",
+            )
         parts = (
             f"It has been running since {since} on {who}",
             f"attempt {row.attempts} of {row.max_attempts}",
@@ -200,10 +208,10 @@ class _Look:
     def _hands(self) -> _Hands:
         alive, elsewhere = [], 0
         for worker in self._store.open_workers():
-            seen = liveness(worker.identity)
+            seen = self._store.liveness(worker)
             if seen is Liveness.ALIVE:
                 alive.append(worker)
-            elsewhere += seen is Liveness.UNKNOWN
+            elsewhere += seen is Liveness.ELSEWHERE
         return _Hands(service_holder(self._companions), alive, elsewhere)
 
     def _database(self) -> str:

@@ -30,7 +30,8 @@ class Liveness(Enum):
 
     ALIVE = "alive"
     DEAD = "dead"
-    UNKNOWN = "unknown"  # of another machine or pid namespace: not ours to judge
+    ELSEWHERE = "elsewhere"  # of another machine or pid namespace: its pid means nothing here
+    UNKNOWN = "unknown"  # it cannot be seen now
 
 
 def _read(path: str) -> str:
@@ -77,9 +78,9 @@ def liveness(who: Identity) -> Liveness:
     machine_id, boot_id, pid_namespace = _here()
     if who.boot_id != boot_id:
         same_machine = machine_id != "" and who.machine_id == machine_id
-        return Liveness.DEAD if same_machine else Liveness.UNKNOWN
+        return Liveness.DEAD if same_machine else Liveness.ELSEWHERE
     if who.pid_namespace != pid_namespace:
-        return Liveness.UNKNOWN
+        return Liveness.ELSEWHERE
     try:
         return Liveness.ALIVE if start_ticks(who.pid) == who.start_ticks else Liveness.DEAD
     except OSError:

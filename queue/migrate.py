@@ -14,6 +14,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from gigq.queue import statements as sql
 from gigq.queue.backup import back_up
 from gigq.queue.companions import Companions, real
 from gigq.queue.connection import PAGE_BYTES, Connection
@@ -26,7 +27,6 @@ from gigq.queue.migrations import CURRENT, Found, Kind, check_version, look, upg
 from gigq.queue.service_lock import service_holder
 from gigq.queue.sqlite_errors import is_busy
 from gigq.queue.sqlite_store import exists
-from gigq.queue.statements import OPEN_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +136,8 @@ def _refuse_while_worked_on(connection: Connection, path: Path) -> None:
     alive = [
         f"{name} (pid {identity.pid})"
         for name, identity in (
-            (row[1], Identity(*row[2:7])) for row in connection.rows(OPEN_WORKERS)
+            (name, Identity(*identity))
+            for name, *identity in connection.rows(sql.OPEN_WORKERS_BEFORE_UPGRADE)
         )
         if liveness(identity) is Liveness.ALIVE
     ]

@@ -158,6 +158,7 @@ class WorkerRow(NamedTuple):
     identity: Identity
     tree: str | None  # marks, in their environment, all processes that it starts
     parent: Identity | None  # the supervisor that answers for it
+    life_lock: str | None  # the mark of its lock, held while it or that supervisor lives
 
 
 class Progress(NamedTuple):

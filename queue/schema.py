@@ -250,4 +250,10 @@ CREATE INDEX job_unsuccessful ON job (state, id)
   WHERE state = 'failed' OR state = 'timeout' OR state = 'cancelled';
 """
 
-VERSIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
+_FOURTH = """
+-- The lock that tells of its end where its process cannot be seen (gigq.queue.life_lock); without
+-- it, that of a worker from before, or of a file system that has no such locks.
+ALTER TABLE worker ADD COLUMN life_lock TEXT;
+"""
+
+VERSIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)

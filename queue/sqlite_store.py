@@ -18,7 +18,8 @@ from gigq.queue.errors import (
     WorkflowError,
 )
 from gigq.queue.figures import AT_ONCE, RECLAIMED, Figures
-from gigq.queue.identity import Identity
+from gigq.queue.identity import Identity, Liveness, liveness
+from gigq.queue.life_lock import liveness_by
 from gigq.queue.look_ahead import LookAhead
 from gigq.queue.migrations import is_ours, set_up
 from gigq.queue.outlook import Outlook
@@ -180,12 +181,13 @@ class SqliteStore(Store):
         *,
         tree: str | None = None,
         parent: Identity | None = None,
+        life_lock: str | None = None,
     ) -> int:
         """Begin a worker's life; its key."""
         answers = (None, None) if parent is None else (parent.pid, parent.start_ticks)
         with self._connection:
             return self._connection.insert(
-                sql.REGISTER, (name, *identity, tree, *answers, clock.now())
+                sql.REGISTER, (name, *identity, tree, *answers, life_lock, clock.now())
             )
 
     def settle(
@@ -248,6 +250,13 @@ class SqliteStore(Store):
     def open_workers(self) -> list[WorkerRow]:
         """List the workers that did not say goodbye."""
         return [_worker_row(*row) for row in self._connection.rows(sql.OPEN_WORKERS)]
+
+    def liveness(self, worker: WorkerRow) -> Liveness:
+        """Judge whether a worker lives: by its process where that can be seen, else by its lock."""
+        seen = liveness(worker.identity)
+        if seen is Liveness.ELSEWHERE and worker.life_lock is not None:
+            return liveness_by(worker.life_lock, self.companions)
+        return seen
 
     def retire(
         self, worker: int, judge: Callable[[OpenExecution], Outcome]
@@ -441,12 +450,13 @@ def _worker_row(
     tree: str | None,
     parent_pid: int | None,
     parent_ticks: int | None,
+    life_lock: str | None,
 ) -> WorkerRow:
     here = machine_id, boot_id, pid_namespace
     parent = None
     if parent_pid is not None and parent_ticks is not None:
         parent = Identity(*here, parent_pid, parent_ticks)
-    return WorkerRow(worker, name, Identity(*here, pid, start_ticks), tree, parent)
+    return WorkerRow(worker, name, Identity(*here, pid, start_ticks), tree, parent, life_lock)
 
 
 def _marks(values: Sequence[object]) -> str:

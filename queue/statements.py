@@ -255,12 +255,16 @@ DROP_WORKERS = "DELETE FROM worker WHERE id IN (SELECT value FROM json_each(?))"
 
 REGISTER = """
 INSERT INTO worker (name, machine_id, boot_id, pid_namespace, pid, start_ticks, tree, parent_pid,
-                    parent_ticks, started_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                    parent_ticks, life_lock, started_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 RETIRE = "UPDATE worker SET ended_at = ? WHERE id = ? AND ended_at IS NULL"
 OPEN_WORKERS = """
 SELECT id, name, machine_id, boot_id, pid_namespace, pid, start_ticks, tree, parent_pid,
-       parent_ticks
+       parent_ticks, life_lock
+  FROM worker INDEXED BY worker_open WHERE ended_at IS NULL ORDER BY id"""
+# What is the same in every version of the schema.
+OPEN_WORKERS_BEFORE_UPGRADE = """
+SELECT name, machine_id, boot_id, pid_namespace, pid, start_ticks
   FROM worker INDEXED BY worker_open WHERE ended_at IS NULL ORDER BY id"""
 OPEN_EXECUTIONS = """
 SELECT x.id, x.job_id, j.queue_id, j.uuid, j.name, x.attempt, j.max_attempts, s.timeout,

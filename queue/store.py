@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
-    from gigq.queue.identity import Identity
+    from gigq.queue.identity import Identity, Liveness
     from gigq.queue.records import (
         ExecutionRow,
         Glance,
@@ -87,10 +87,12 @@ class Store(ABC):
         *,
         tree: str | None = None,
         parent: Identity | None = None,
+        life_lock: str | None = None,
     ) -> int:
         """Begin a worker's life; its key.
 
-        `tree` marks all processes that it starts; `parent` is the supervisor that answers for it.
+        `tree` marks all processes that it starts; `parent` is the supervisor that answers for it;
+        `life_lock` is the mark of what is held as long as one of the two lives.
         """
 
     @abstractmethod
@@ -147,6 +149,13 @@ class Store(ABC):
     @abstractmethod
     def open_workers(self) -> list[WorkerRow]:
         """List the workers that did not say goodbye."""
+
+    @abstractmethod
+    def liveness(self, worker: WorkerRow) -> Liveness:
+        """Judge whether a worker lives: by its process where that can be seen, else by its lock.
+
+        DEAD by its lock, its supervisor is dead as well. ELSEWHERE: neither tells anything here.
+        """
 
     @abstractmethod
     def retire(

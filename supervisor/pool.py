@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gigq.queue import clock
+from gigq.queue.life_lock import hold_life
 from gigq.supervisor.restart_policy import restart_delay
 from gigq.worker.child import Child, ChildState
 from gigq.worker.orders import Code, Orders
@@ -265,12 +266,14 @@ class Pool:
         workers = self._settings.workers
         token = secrets.token_hex(4)
         name = self._name(number, token)
+        life_lock = hold_life(self._companions)
         orders = Orders(
             database=self._database,
             name=name,
             tree=f"{os.getpid()}.{token}",
             supervisor=os.getpid(),
             log=f"{self._host}.{number}.{token}.log",
+            life_lock=None if life_lock is None else life_lock.mark,
             pythonpath=tuple(workers.pythonpath),
             allow=tuple(workers.allow),
             durable=self._settings.durability == "full",
@@ -294,6 +297,7 @@ class Pool:
                 python,
                 self._environment,
                 self._companions.output / orders.log,
+                life_lock,
                 self.out_of_memory,
                 standby=standby,
             )

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue import clock
-from gigq.queue.identity import own_identity
+from gigq.queue.identity import Liveness, own_identity
 from gigq.supervisor.commit_watch import CommitWatch
 from gigq.worker.reclaim import end_cancelled_orphans, reclaim_dead
 
@@ -35,7 +35,7 @@ _BEFORE_SCHEDULED = 5 * _SECOND  # while jobs wait for a time: a clock may be se
 class _Found(NamedTuple):
     reclaimed: list[Reclaimed]
     to_end: list[int]  # executions that somebody wants to end
-    others: bool  # workers are there that another process answers for
+    others: bool  # workers are there that another process answers for, and that can be seen
     runs: bool  # a job is held, which its worker may not have said yet
     glance: Glance
 
@@ -106,7 +106,10 @@ class Survey:
         """Take back what the dead held, and find the rest; in the store thread."""
         end_cancelled_orphans(store)
         reclaimed = reclaim_dead(store)
-        others = any(row.parent != self._identity for row in store.open_workers())
+        others = any(
+            row.parent != self._identity and store.liveness(row) is not Liveness.ELSEWHERE
+            for row in store.open_workers()
+        )
         return _Found(reclaimed, store.to_end(), others, store.holds_any(), store.glance())
 
     def _looked_around(self, found: _Found) -> None:

@@ -30,6 +30,7 @@ from gigq.worker.usage import cpu_time, resident
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gigq.queue.life_lock import LifeLock
     from gigq.queue.records import OpenExecution, Outcome
     from gigq.worker.orders import Orders
     from gigq.worker.out_of_memory import OutOfMemoryWatch
@@ -70,6 +71,7 @@ class Child:
         python: str,
         environment: Mapping[str, str],
         log: Path,
+        life_lock: LifeLock | None,
         out_of_memory: OutOfMemoryWatch,
         *,
         standby: bool = False,
@@ -99,10 +101,12 @@ class Child:
         self._out_of_memory = out_of_memory
         self._blame = ""
         self._cpu_time = 0  # of its whole life, in microseconds, once it is reaped
-        self._spawn(python, environment)
+        self._spawn(python, environment, life_lock)
         self._memory = MemoryWatch(self.pid, self.slot)
 
-    def _spawn(self, python: str, environment: Mapping[str, str]) -> None:
+    def _spawn(
+        self, python: str, environment: Mapping[str, str], life_lock: LifeLock | None
+    ) -> None:
         inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
         with ExitStack() as mine, ExitStack() as meanwhile:
             self.slot = Slot()
@@ -121,7 +125,10 @@ class Child:
             output = self.log.open()
             meanwhile.callback(os.close, output)
             ends = (its_channel.fileno(), its_reports.fileno())
-            descriptors = (*ends, self.slot.descriptor, self._stacks)
+            descriptors = [*ends, self.slot.descriptor, self._stacks]
+            if life_lock is not None:
+                mine.callback(life_lock.close)
+                descriptors.append(life_lock.descriptor)
             self._process = subprocess.Popen(
                 [python, "-P", "-m", "gigq.worker.entry", *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,

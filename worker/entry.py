@@ -23,9 +23,10 @@ _ORDERS_WITHIN = 10_000  # milliseconds
 
 def main() -> int:
     """Take over the descriptors, become what a worker process is, and live."""
-    channel_descriptor, reports_descriptor, slot_descriptor, stacks = map(int, sys.argv[1:5])
-    os.set_inheritable(slot_descriptor, False)  # noqa: FBT003
-    os.set_inheritable(stacks, False)  # noqa: FBT003
+    channel_descriptor, reports_descriptor, *kept = map(int, sys.argv[1:])
+    for descriptor in kept:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003
+    slot_descriptor, stacks, *_ = kept  # the last, if there is one, is its life's lock
     channel = Channel.inherited(channel_descriptor)
     reports = Channel.inherited(reports_descriptor)
     orders = _orders(channel)

@@ -23,6 +23,7 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     tree: str  # marks all processes that it starts
     supervisor: int  # its pid
     log: str  # the output file's name in the output folder
+    life_lock: str | None = None  # the mark of the lock that it inherits
     pythonpath: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()  # what may be run; nothing: anything
     durable: bool = False  # wait for the disk at each claim and end

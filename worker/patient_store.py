@@ -56,7 +56,11 @@ class PatientStore:
         while not stops():
             try:
                 self._worker = self._store.register(
-                    self._orders.name, own_identity(), tree=self._orders.tree, parent=parent
+                    self._orders.name,
+                    own_identity(),
+                    tree=self._orders.tree,
+                    parent=parent,
+                    life_lock=self._orders.life_lock,
                 )
             except _PASSING as error:
                 self._wait_out(error)

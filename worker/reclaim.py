@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gigq.queue.identity import Identity
-    from gigq.queue.records import OpenExecution, Outcome
+    from gigq.queue.records import OpenExecution, Outcome, WorkerRow
     from gigq.queue.store import Store
 
 Reclaimed = tuple["OpenExecution", "Outcome"]
@@ -27,20 +27,24 @@ def reclaim_dead(store: Store) -> list[Reclaimed]:
 
     A supervisor that lives takes back by itself, once it has seen the whole tree dead. Before a job
     goes back, what it had started is killed; while that cannot be done or seen, it does not go
-    back. Gives what was recorded.
+    back. (What was started in another container ends with that.) Gives what was recorded.
     """
     reclaimed: list[Reclaimed] = []
     for row in store.open_workers():
-        answered_for = row.parent is not None and liveness(row.parent) is not Liveness.DEAD
-        if answered_for:
+        if _is_answered_for(row):
             continue
-        seen = liveness(row.identity)
+        seen = store.liveness(row)
         if seen is Liveness.DEAD:
             if row.tree is None or _ends(row.tree):
                 reclaimed += store.retire(row.worker, lost_unseen)
         elif seen is Liveness.ALIVE and row.parent is not None:
             _let_go_on(row.identity)
     return reclaimed
+
+
+def _is_answered_for(row: WorkerRow) -> bool:
+    """Tell whether a supervisor of this container lives; of another, the worker's lock tells."""
+    return row.parent is not None and liveness(row.parent) in (Liveness.ALIVE, Liveness.UNKNOWN)
 
 
 def _ends(tree: str) -> bool:

@@ -26,6 +26,7 @@ from gigq.queue.errors import (
     StoreUnusableError,
 )
 from gigq.queue.identity import own_identity
+from gigq.queue.life_lock import LifeLock, hold_life
 from gigq.queue.logs import logger
 from gigq.queue.main_guard import refuse_while_loading
 from gigq.queue.sqlite_store import SqliteStore
@@ -182,6 +183,7 @@ class _Lane:
         self._progress = ProgressStore(path)
         self._store: SqliteStore | None = None
         self._worker = 0
+        self._life_lock: LifeLock | None = None
         self._wakeup: Wakeup | None = None
         self._woken = threading.Event()
         self.in_trouble = False  # the database could not be used, and that was said
@@ -262,18 +264,24 @@ class _Lane:
         if self._store is None:
             with suppress(EmptyDatabaseError):
                 store = SqliteStore(self._path, durable=False, create=False)
+                lock = hold_life(store.companions)
                 try:
-                    self._worker = store.register(self.name, own_identity())
+                    self._worker = store.register(
+                        self.name, own_identity(), life_lock=None if lock is None else lock.mark
+                    )
                 except BaseException:
                     store.close()
                     raise
-                self._store = store
+                self._store, self._life_lock = store, lock
+        elif self._life_lock is not None:
+            with suppress(OSError):
+                self._life_lock.keep()
         return self._store
 
     def _forget_parent(self) -> None:
         """Begin a life of one's own in a process that was forked off: that one is the parent's."""
         self._pid = os.getpid()
-        self._store = self._wakeup = None
+        self._store = self._wakeup = self._life_lock = None
         self._progress = ProgressStore(self._path)
 
     def wait(self, seconds: float) -> None:
@@ -311,7 +319,7 @@ class _Lane:
         if self._store is not None:
             self._store.retire(self._worker, outcomes.stopped)
             self._store.close()
-            self._store = None
+            self._store = self._life_lock = None
         if self._wakeup is not None:
             self._wakeup.close()
             self._wakeup = None

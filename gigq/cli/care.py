@@ -1,4 +1,4 @@
-"""Care for a database: doctor, backup, migrate."""
+"""Care for a database: doctor, backup, migrate, reclaim."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gigq.cli.exits import Exit
+from gigq.cli.exits import Exit, Failure
 from gigq.cli.options import command, pass_where
 from gigq.cli.show.style import note, out, paint
 from gigq.cli.show.words import plural, printable
+from gigq.queue.identity import Liveness
+from gigq.queue.states import STATUS
 
 if TYPE_CHECKING:
     from gigq.cli.where import Where
+    from gigq.queue.records import WorkerRow
+    from gigq.queue.sqlite_store import SqliteStore
 
 _LEVELS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
@@ -76,3 +80,47 @@ def migrate(where: Where, file: Path | None) -> None:
     note(f"what it was before is in {done.backup}")
     for warning in done.warnings:
         note(f"warning: {printable(warning)}")
+
+
+@command("reclaim", shows="old-server.1.9daeb5ac")
+@click.argument("worker")
+@pass_where
+def reclaim(where: Where, worker: str) -> None:
+    """Take back what a worker of another machine held that is gone.
+
+    WORKER is its name, as gigq doctor tells it. What it held runs again while it has attempts left.
+    Nobody here can see whether that machine still works on it: if it does, jobs run twice.
+    """
+    from gigq.queue.doorbell import Bell  # noqa: PLC0415 (seldom used)
+    from gigq.worker.outcome import lost_unseen  # noqa: PLC0415
+
+    with where.look() as store:
+        ended = store.retire(_gone(store, worker).worker, lost_unseen)
+        Bell(store.companions.doorbell).ring()
+        out(f"Took back {plural(len(ended), 'job')} of {printable(worker)}.")
+        for held, _ in ended:
+            row = store.job(held.uuid)
+            status = STATUS[row.state].value if row else "deleted"
+            out(f"Job {held.uuid} ({printable(held.name)}) is {status}.")
+
+
+def _gone(store: SqliteStore, name: str) -> WorkerRow:
+    """Find the worker of which only a person can know that it is gone."""
+    unseen = []
+    for row in store.open_workers():
+        seen = store.liveness(row)
+        if seen is Liveness.ELSEWHERE:
+            unseen.append(row)
+        elif row.name == name and seen is Liveness.DEAD:
+            message = f"worker {name} has died; a service takes back what it held: gigqd start"
+            raise Failure(message)
+        elif row.name == name:
+            message = f"worker {name} (pid {row.identity.pid}) is alive; stop its service first"
+            raise Failure(message)
+    for row in unseen:
+        if row.name == name:
+            return row
+    names = ", ".join(row.name for row in unseen)
+    known = f"there {'is' if len(unseen) == 1 else 'are'} {names}" if unseen else "there is none"
+    message = f"no worker {name} that cannot be seen from here; {known}"
+    raise Failure(message)

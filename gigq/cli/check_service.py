@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gigq.cli.finding import Finding
 from gigq.queue import clock
 from gigq.queue.collision import REMEDY, colliding_distribution
-from gigq.queue.identity import Liveness, liveness
+from gigq.queue.identity import Liveness
 from gigq.queue.moments import moment, span
 from gigq.queue.records import JobFilter
 from gigq.queue.service_lock import service_holder
@@ -58,8 +58,8 @@ def check_workers(store: Store, companions: Companions, database: Path) -> Itera
     """Count the workers that live, that died unseen, and that cannot be judged from here."""
     found: dict[Liveness, list[str]] = {each: [] for each in Liveness}
     for row in store.open_workers():
-        found[liveness(row.identity)].append(f"{row.name} (pid {row.identity.pid})")
-    dead, unknown = found[Liveness.DEAD], found[Liveness.UNKNOWN]
+        found[store.liveness(row)].append(f"{row.name} (pid {row.identity.pid})")
+    dead, elsewhere = found[Liveness.DEAD], found[Liveness.ELSEWHERE]
     if dead:
         served = service_holder(companions) is not None
         yield Finding(
@@ -67,11 +67,12 @@ def check_workers(store: Store, companions: Companions, database: Path) -> Itera
             f"{_count(dead)} died and what it held was not yet taken back: {', '.join(dead)}",
             f"gigqd status {database}" if served else f"gigqd start {database}",
         )
-    if unknown:
+    if elsewhere:
         yield Finding(
             "warning",
-            f"{_count(unknown)} of another machine or container, where alone it can be told "
-            f"whether it lives: {', '.join(unknown)}",
+            f"{_count(elsewhere)} of another machine, where alone it can be told whether it lives: "
+            f"{', '.join(elsewhere)}; of one that is gone for good, what it held is taken back by",
+            "gigq reclaim WORKER",
         )
     alive = found[Liveness.ALIVE]
     yield Finding("ok", f"{_count(alive)} alive" if alive else "no worker is alive")

@@ -53,6 +53,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "backup": Entry(
             "care", "backup", "Copy the database while it is used, and check the copy."
         ),
+        "reclaim": Entry(
+            "care", "reclaim", "Take back what a worker of another machine held that is gone."
+        ),
         "migrate": Entry("care", "migrate", "Convert a database of an older version."),
         "version": Entry("about", "version", "Print the version."),
         "completion": Entry("about", "completion", "Print a shell's completion script."),

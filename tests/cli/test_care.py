@@ -1,4 +1,4 @@
-"""Care: doctor, migrate, version, completion."""
+"""Care: doctor, migrate, reclaim, version, completion."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli.client import GIGQ
+
+from gigq.queue.identity import own_identity
+from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
     from cli.client import Client, Examples
@@ -70,6 +73,41 @@ class TestMigrate:
     def test_missing_file(self, gigq: Client) -> None:
         """A file that is not there is named."""
         assert "none.db" in gigq("migrate", "none.db", code=1).err
+
+
+class TestReclaim:
+    """`gigq reclaim`."""
+
+    def held(self, gigq: Client, name: str, **identity: int | str) -> str:
+        """Let a worker of this name and identity hold a new job; the job's id."""
+        job = gigq("submit", "jobs.quick").out.split()[-1]
+        with closing(SqliteStore(gigq.folder / "gigq.db")) as store:
+            worker = store.register(name, own_identity()._replace(**identity))
+            assert [claim.uuid for claim in store.settle(worker, (), 1).claims] == [job]
+        return job
+
+    def test_of_another_machine(self, gigq: Client) -> None:
+        """What a worker held that nobody can see comes back when somebody says that it is gone."""
+        job = self.held(gigq, "old-server.1", boot_id="another", machine_id="another")
+        assert "old-server.1 (pid" in gigq("doctor", code=None).out
+        assert "→ gigq reclaim old-server.1\n" in gigq("why", job).out
+        done = gigq("reclaim", "old-server.1")
+        assert "Took back 1 job of old-server.1.\n" in done.out
+        assert f"Job {job} (quick) is pending.\n" in done.out
+        assert gigq("status", job, "-o", "json").document("status")["job"]["attempts"] == 1
+        told = gigq("reclaim", "old-server.1", code=1).err
+        assert "no worker old-server.1 that cannot be seen from here; there is none" in told
+
+    @pytest.mark.parametrize(
+        ("identity", "told"), [({}, "is alive"), ({"start_ticks": 1}, "has died")]
+    )
+    def test_of_this_machine(self, gigq: Client, identity: dict[str, int], told: str) -> None:
+        """A worker that can be seen is not given up by hand, and others are named."""
+        self.held(gigq, "elsewhere", pid_namespace=1)
+        job = self.held(gigq, "here", **identity)
+        assert told in gigq("reclaim", "here", code=1).err
+        assert gigq("status", job, "-o", "json").document("status")["job"]["status"] == "running"
+        assert "there is elsewhere" in gigq("reclaim", "nobody", code=1).err
 
 
 def bash(gigq: Client, script: str, *, shell: str = "bash") -> list[str]:

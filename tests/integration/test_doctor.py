@@ -317,9 +317,11 @@ class TestService:
         assert finding.remedy == f"gigqd start {path}"
 
     def test_worker_elsewhere(self, path: Path, store: SqliteStore) -> None:
-        """A worker of another container is not judged."""
+        """A worker that cannot be seen from here is not judged, and what to do then is told."""
         store.register("w1", own_identity()._replace(pid_namespace=1))
-        assert "1 worker of another" in with_word(found(path, "warning"), "container").what
+        finding = with_word(found(path, "warning"), "1 worker of another machine")
+        assert f"w1 (pid {os.getpid()})" in finding.what
+        assert finding.remedy == "gigq reclaim WORKER"
 
     def test_clock(self, path: Path, store: SqliteStore) -> None:
         """Jobs from the future show that the clock was set back, and by how much."""

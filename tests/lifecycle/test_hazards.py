@@ -16,8 +16,9 @@ from contextlib import chdir, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
-from harness import GENEROUS, Service, replace, until, write_jobs
+from harness import GENEROUS, GIGQD, Service, replace, until, write_jobs
 
 from gigq.queue.companions import Companions
 from gigq.queue.identity import own_identity, start_ticks
@@ -129,6 +130,60 @@ def test_identities_in_the_database(folder: Path) -> None:
                 assert [each["verdict"] for each in found["executions"]] == ["lost", "completed"]
             for name in ("namespace", "machine"):
                 assert successor.queue.get_status(jobs[name])["status"] == "running"
+
+
+# A pid namespace with a /proc of its own, which ends with the service: a container, for processes.
+CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@pytest.fixture
+def container() -> tuple[str, ...]:
+    """Give the command that runs another one in a container."""
+    for through in (CONTAINER, ("unshare", "--user", "--map-root-user", *CONTAINER[1:])):
+        with suppress(OSError):
+            if subprocess.run([*through, "true"], check=False, capture_output=True).returncode == 0:
+                return through
+    pytest.skip("no pid namespace can be made here")
+
+
+def test_container_is_killed(folder: Path, oracle: Oracle, container: tuple[str, ...]) -> None:
+    """What ran in a container that was killed runs again in the next one, and at once."""
+    with Service(folder, configuration=ONE_WORKER, wrapper=container) as service:
+        job = service.submit("jobs.wait", {"key": "x"}, timeout=None)
+        oracle.wait_begun("x")
+        service.kill()
+        until(lambda: not service.processes())
+        with Service(folder, wrapper=container) as successor:
+            oracle.wait_begun("x", 2, seconds=AGAIN_WITHIN)
+            oracle.let_go("x")
+            assert successor.wait_status(job, "completed")["attempts"] == 2
+            assert [event["worker"] for event in successor.events("job_reclaimed")] == [None]
+    oracle.check()
+
+
+def test_worker_outlives_its_supervisor_in_a_container(
+    folder: Path, oracle: Oracle, container: tuple[str, ...]
+) -> None:
+    """What a worker of another container holds stays there while that worker lives."""
+    # The shell stays as the container's first process, and with it all that is in there.
+    kept = (*container, "sh", "-c", '"$@"; sleep 1000', "sh")
+    with Service(folder, configuration=ONE_WORKER, wrapper=kept) as service:
+        job = service.submit("jobs.wait", {"key": "x"}, timeout=None)
+        run = oracle.wait_begun("x")
+        (supervisor,) = (
+            each
+            for each in psutil.Process(service.process.pid).children(recursive=True)
+            if each.cmdline()[:3] == GIGQD
+        )
+        supervisor.kill()
+        with Service(folder, wrapper=container) as successor:
+            other = successor.submit("jobs.quick", {"key": "y"})
+            successor.wait_status(other, "completed")
+            assert oracle.runs("x") == [run]
+            oracle.let_go("x")
+            found = successor.wait_status(job, "completed")
+            assert found["attempts"] == 1
+    oracle.check()
 
 
 def test_worker_that_was_stopped_when_its_supervisor_died(folder: Path, oracle: Oracle) -> None:

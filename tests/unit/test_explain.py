@@ -94,11 +94,11 @@ class TestPending:
         assert bench.explain(bench.submit()).cause == "no_service"
 
     def test_worker_elsewhere(self, bench: Bench) -> None:
-        """A worker of another container may be alive, so nobody is told to start a service."""
+        """A worker that cannot be judged may be alive, so nobody is told to start a service."""
         bench.register(own_identity()._replace(pid_namespace=1))
         found = bench.explain(bench.submit())
         assert found == (
-            "It is ready to run; its workers run in another container.",
+            "It is ready to run; its workers run on another machine.",
             None,
             "ready",
         )
@@ -324,6 +324,15 @@ class TestRunning:
         found = bench.explain(job)
         assert "which has died; its job is taken back when a service or worker" in found.sentence
         assert found[1:] == (f"gigqd start '{bench.path}'", "worker_dead")
+
+    def test_worker_on_another_machine(self, bench: Bench) -> None:
+        """A job of a worker that nobody can see says so, and what to do when that is gone."""
+        job = bench.submit()
+        bench.take(bench.register(own_identity()._replace(boot_id="other", machine_id="other")))
+        found = bench.explain(job)
+        assert "on worker w (pid " in found.sentence
+        assert "of another machine; nobody can see" in found.sentence
+        assert found[1:] == ("gigq reclaim w", "elsewhere")
 
     def test_being_cancelled(self, bench: Bench) -> None:
         """A running job that somebody asked to cancel says so."""

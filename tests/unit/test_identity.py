@@ -132,14 +132,14 @@ class TestLiveness:
     def test_another_machine(self, machine_id: str) -> None:
         """A process of another machine, or of one that has no id, cannot be judged."""
         who = own_identity()._replace(boot_id="other", machine_id=machine_id)
-        assert liveness(who) is Liveness.UNKNOWN
+        assert liveness(who) is Liveness.ELSEWHERE
 
     def test_another_namespace(self) -> None:
         """A process of another pid namespace cannot be judged by its pid."""
         here = own_identity()
         for pid in (here.pid, 2**22 + 1):
             who = here._replace(pid_namespace=here.pid_namespace + 1, pid=pid)
-            assert liveness(who) is Liveness.UNKNOWN
+            assert liveness(who) is Liveness.ELSEWHERE
 
     def test_not_dead_for_want_of_descriptors(self) -> None:
         """A process that can open no file takes no living one for dead, itself neither."""
