@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gigq.supervisor.log import Log
 
 _SECOND = 1_000_000_000
-_LOOK = 30 * _SECOND  # the net under watchdog; in a rest up to a minute
+_LOOK = 30 * _SECOND  # the net under watchdog; in a rest only where that does not work
 _QUIET = _SECOND // 10  # a file that is being written is not read: half of it may be valid, too
 
 
@@ -38,6 +38,7 @@ class FollowedFiles:
         self._wake = wake
         self._log = log
         self._watch = FileWatch(self._note)
+        self._all_watched = True
         self._changed: deque[str] = deque()
         self._loaded: dict[str, set[str]] = {}  # by worker
         self._digest = self._read()
@@ -66,6 +67,7 @@ class FollowedFiles:
         try:
             self._watch.watch(paths)
         except OSError as error:
+            self._all_watched = False
             self._log.event("watch_failed", error=str(error))
 
     def _note(self, path: str) -> None:
@@ -100,8 +102,8 @@ class FollowedFiles:
         return self._read() not in (self._digest, b"")
 
     def next_look(self) -> int:
-        """When there is something to look at; for the net alone nobody has to wake up."""
-        return self._quiet_at or clock.NEVER
+        """When there is something to look at; for the net nobody has to wake up that hears."""
+        return self._quiet_at or (clock.NEVER if self._all_watched else self._next_look)
 
     def was_read(self) -> None:
         """Note that the configuration is being read as it is now."""

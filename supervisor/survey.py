@@ -1,8 +1,8 @@
 """Looking into the database for what nobody has told: lost workers, wishes, jobs without a ring.
 
-Each half second while something goes on. When nothing does, the supervisor rests: it looks once a
-minute, and the next commit of anybody ends the rest. A service with nothing to do costs next to
-nothing, and yet misses nothing.
+Each half second while something goes on. When nothing does, the supervisor rests: it looks every
+five minutes, and the next commit of anybody ends the rest. A service with nothing to do costs next
+to nothing, and yet misses nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 _OFTEN = _SECOND // 2
 _CALM = _SECOND  # without anything going on, before a rest
-_SELDOM = 60 * _SECOND
+_SELDOM = 300 * _SECOND  # as seldom as a worker that nobody wakes
 _BEFORE_SCHEDULED = 5 * _SECOND  # while jobs wait for a time: a clock may be set, a machine sleep
 
 
