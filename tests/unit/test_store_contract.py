@@ -1748,5 +1748,5 @@ def test_every_state_has_a_counter_of_its_own(bench: Bench) -> None:
 
 def test_no_method_beside_the_contract() -> None:
     """The store of one file has every method of the contract, and no other public one."""
-    public = {name for name in vars(SqliteStore) if not name.startswith("_")}
+    public = {name for name in dir(SqliteStore) if not name.startswith("_")}
     assert public == Store.__abstractmethods__
