@@ -13,6 +13,7 @@ The folder takes the database's permissions, so that whoever may submit may also
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -95,6 +96,27 @@ class Companions:
         if stat.S_IMODE(status.st_mode) != wanted:
             with suppress(PermissionError):
                 os.fchmod(descriptor, wanted)
+
+    def make_once(self, path: Path, content: bytes) -> None:
+        """Make a file with this content, unless there is one: whole and lasting, or not at all.
+
+        As open to others as the database is. Raises OSError.
+        """
+        if os.path.lexists(path):
+            return
+        mode = stat.S_IMODE(os.stat(self._database).st_mode)  # noqa: PTH116
+        beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(beside, flags, mode)
+        try:
+            self._adapt_open(descriptor, mode)
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+            with suppress(FileExistsError):  # somebody was faster
+                path.hardlink_to(beside)
+        finally:
+            os.close(descriptor)
+            beside.unlink()
 
     def open_lock(self, path: Path) -> int:
         """Open a lock file for flock, creating it if need be; the caller closes it."""

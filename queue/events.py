@@ -60,6 +60,9 @@ EVENTS = {
     "worker_refused": Event(
         "a worker process has another version of gigq", "error", ("worker", "error")
     ),
+    "lock_refused": Event(
+        "workers have no lock by which other containers see that they live", "warning", ("error",)
+    ),
     "workers_scaled": Event("the wanted number of workers changed", fields=("workers", "before")),
     "worker_recycled": Event(
         "a worker process has served its time: another takes its place between two jobs",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gigq.queue import clock
 from gigq.queue.ending import how_it_ended
 from gigq.queue.explanation import FAILED_HOW, Explanation, first_line, named
-from gigq.queue.identity import Liveness
+from gigq.queue.identity import Liveness, is_of_this_boot
 from gigq.queue.moments import moment
 from gigq.queue.records import Standing
 from gigq.queue.service_lock import service_holder
@@ -31,7 +31,7 @@ class _Hands(NamedTuple):
 
     service: dict[str, Any] | None
     alive: list[WorkerRow]
-    elsewhere: int  # of other machines: not to be judged from here
+    elsewhere: int  # of another machine, or a container without a lock
 
 
 def explain(store: Store, companions: Companions, row: JobRow) -> Explanation:
@@ -135,7 +135,7 @@ class _Look:
             )
         free = len(hands.alive) - busy
         if not free:
-            return Explanation(f"{subject}; its workers run on another machine.", None, cause)
+            return Explanation(f"{subject}; its workers cannot be seen from here.", None, cause)
         return Explanation(f"{subject}; a free worker takes it next.", None, cause)
 
     def _was_tried(self) -> bool:
@@ -161,17 +161,19 @@ class _Look:
                 takes = "its job is taken back when a service or worker runs again"
                 command = f"gigqd start {shlex.quote(database)}"
             return Explanation(f"It ran on {who}, which has died; {takes}.", command, "worker_dead")
+        since = moment(row.started_at or self._now, self._now)
+        if worker is not None and seen is Liveness.ELSEWHERE:
+            here = is_of_this_boot(worker.identity)
+            where = "another container of this machine" if here else "another machine"
+            return Explanation(
+                f"It was begun at {since} on {who} of {where}, and nobody can see from here "
+                "whether that is alive. If it is gone for good, take back what it held.",
+                f"gigq reclaim {shlex.quote(worker.name)}",
+                "elsewhere",
+            )
         if row.execution_id in self._store.to_end():
             return Explanation(
                 f"Somebody asked to cancel it; {who} is ending it.", None, "cancelling"
-            )
-        since = moment(row.started_at or self._now, self._now)
-        if seen is Liveness.ELSEWHERE:
-            return Explanation(
-                f"It was begun at {since} on {who} of another machine; nobody can see from here "
-                "whether that works on it. If it is gone for good, take its jobs back.",
-                f"gigq reclaim {shlex.quote(row.worker_name or '')}",
-                "elsewhere",
             )
         parts = (
             f"It has been running since {since} on {who}",

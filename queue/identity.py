@@ -73,13 +73,24 @@ def identity_of(pid: int) -> Identity:
     return Identity(*_here(), pid, start_ticks(pid) or 0)
 
 
+def is_here(who: Identity) -> bool:
+    """Tell whether its pid means something here: it is of this boot, and of this pid namespace."""
+    _, boot_id, pid_namespace = _here()
+    return (who.boot_id, who.pid_namespace) == (boot_id, pid_namespace)
+
+
+def is_of_this_boot(who: Identity) -> bool:
+    """Tell whether it ran under the kernel that runs here now, perhaps in another container."""
+    return who.boot_id == _here()[1]
+
+
 def liveness(who: Identity) -> Liveness:
     """Judge whether the process lives, by identity and never by age."""
-    machine_id, boot_id, pid_namespace = _here()
+    machine_id, boot_id, _ = _here()
     if who.boot_id != boot_id:
         same_machine = machine_id != "" and who.machine_id == machine_id
         return Liveness.DEAD if same_machine else Liveness.ELSEWHERE
-    if who.pid_namespace != pid_namespace:
+    if not is_here(who):
         return Liveness.ELSEWHERE
     try:
         return Liveness.ALIVE if start_ticks(who.pid) == who.start_ticks else Liveness.DEAD

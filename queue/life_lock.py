@@ -8,75 +8,92 @@ taken back what the worker held. So a lock that is gone is a death that was seen
 
 Each life locks one byte of `workers.lock`, picked at random: there is nothing to tidy up. The locks
 are those of open file descriptions (F_OFD_SETLK, fcntl(2)): somebody else who opens and closes the
-file does not drop them.
+file does not drop them. Who runs jobs holds it by a mapping (mmap(2)), which keeps the file open as
+a descriptor does: a job may close descriptors that are not its own.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import mmap
 import os
 import secrets
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gigq.queue.identity import Liveness
-from gigq.queue.own_descriptor import OwnDescriptor
 
 if TYPE_CHECKING:
     from gigq.queue.companions import Companions
 
+# No link and no FIFO that somebody has put there: to open one could wait for ever.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _LOCK = struct.Struct("hhqqi0q")  # struct flock: kind, whence, start, length, pid
 _BYTES = 1 << 62
 _LONGEST_NAME = 64
+WITHOUT_LOCK = "when its container is killed, what it held stays running until: gigq reclaim WORKER"
+_NOT_MAPPED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
 class LifeLock:
-    """A byte of `workers.lock`, held until it is closed by all that have it."""
+    """A byte of `workers.lock`, held until all that have it have let go of it or are dead."""
 
     def __init__(self, companions: Companions) -> None:
         """Hold one from now on. Raises OSError: it cannot be done here, or not now."""
-        _make(companions)
-        self._byte = secrets.randbelow(_BYTES)
-        self._file = OwnDescriptor(companions.workers_lock, os.O_RDONLY)
-        self._hold()
-        self.mark = f"{_name_of(self._file.number)}.{self._byte}"  # by which others find it
+        companions.make_once(companions.workers_lock, secrets.token_hex(8).encode())
+        byte = secrets.randbelow(_BYTES)
+        self.descriptor = os.open(companions.workers_lock, _FLAGS)  # who inherits it has it, too
+        self._address: int | None = None
+        try:
+            fcntl.fcntl(self.descriptor, fcntl.F_OFD_SETLK, _lock(fcntl.F_RDLCK, byte))
+            self.mark = f"{_name_of(self.descriptor)}.{byte}"  # by which others find it
+        except BaseException:
+            os.close(self.descriptor)
+            raise
 
-    @property
-    def descriptor(self) -> int:
-        """What a process has to inherit in order to hold it, too."""
-        return self._file.number
-
-    def keep(self) -> None:
-        """Hold it again after somebody has closed all descriptors. Raises OSError."""
-        if self._file.status() is None:
-            self._hold()
-
-    def _hold(self) -> None:
-        self._file.open()
-        fcntl.fcntl(self._file.number, fcntl.F_OFD_SETLK, _lock(fcntl.F_RDLCK, self._byte))
+    def pin(self) -> None:
+        """Hold it without a descriptor from now on. Raises OSError."""
+        self._address = pin(self.descriptor)
 
     def close(self) -> None:
-        """Let go of it; it is free once nobody else has it either."""
-        self._file.close()
+        """Let go of it."""
+        if self._address is None:
+            os.close(self.descriptor)
+        else:
+            _libc.munmap(self._address, mmap.PAGESIZE)
 
 
-def hold_life(companions: Companions) -> LifeLock | None:
-    """Hold a life's lock; None where that cannot be, and only the process will tell of it."""
-    try:
-        return LifeLock(companions)
-    except OSError:
-        return None
+def pin(descriptor: int) -> int:
+    """Keep open what a descriptor is open on, and close the descriptor; where it is mapped.
+
+    Until that is unmapped, or this process and all that it forks from now on are dead, or have
+    become other programs. Raises OSError; the descriptor is open then.
+    """
+    asked = (None, mmap.PAGESIZE, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    address: int = _libc.mmap(*asked)
+    if address == _NOT_MAPPED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "mmap")
+    os.close(descriptor)
+    return address
 
 
 def liveness_by(mark: str, companions: Companions) -> Liveness:
     """Judge by its lock whether a worker or its supervisor lives.
 
     ELSEWHERE where the mark is not of the file that is here: the database came without it, from a
-    backup or another machine.
+    backup or another machine. UNKNOWN where the file cannot be read.
     """
     name, _, byte = mark.rpartition(".")
     try:
-        descriptor = os.open(companions.workers_lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(companions.workers_lock, _FLAGS)
     except FileNotFoundError:
         return Liveness.ELSEWHERE
     except OSError:
@@ -100,17 +117,7 @@ def _lock(kind: int, byte: int) -> bytes:
 
 def _name_of(descriptor: int) -> str:
     """Give what tells this file from any other, and from a copy of it."""
-    word = os.pread(descriptor, _LONGEST_NAME, 0).decode(errors="replace")
-    return f"{os.fstat(descriptor).st_ino}.{word}"
-
-
-def _make(companions: Companions) -> None:
-    """Make the file, if need be, with a word in it that no other has."""
-    descriptor = companions.open_lock(companions.workers_lock)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # of another kind than the locks of lives
-        if os.fstat(descriptor).st_size == 0:
-            os.pwrite(descriptor, secrets.token_hex(8).encode(), 0)
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    word = b""
+    with suppress(OSError):  # a FIFO or a folder: of no mark that anybody has written
+        word = os.pread(descriptor, _LONGEST_NAME, 0)
+    return f"{os.fstat(descriptor).st_ino}.{word.decode(errors='replace')}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gigq.queue import clock
 from gigq.queue import statements as sql
-from gigq.queue.identity import Identity, Liveness, liveness
+from gigq.queue.identity import Identity, Liveness, is_here, liveness
 from gigq.queue.life_lock import liveness_by
 from gigq.queue.records import (
     Ancestor,
@@ -69,10 +69,12 @@ class SqliteLooks(Store):
 
     def liveness(self, worker: WorkerRow) -> Liveness:
         """Judge whether a worker lives: by its process where that can be seen, else by its lock."""
-        seen = liveness(worker.identity)
-        if seen is Liveness.ELSEWHERE and worker.life_lock is not None:
-            return liveness_by(worker.life_lock, self.companions)
-        return seen
+        if worker.life_lock is not None and not is_here(worker.identity):
+            # Also where only the boot is another: some containers are given one of their own.
+            seen = liveness_by(worker.life_lock, self.companions)
+            if seen in (Liveness.ALIVE, Liveness.DEAD):
+                return seen
+        return liveness(worker.identity)
 
     def claims_of(self, worker: int) -> list[OpenExecution]:
         """List what a worker holds."""

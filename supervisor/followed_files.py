@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,7 +39,7 @@ class FollowedFiles:
         self._wake = wake
         self._log = log
         self._watch = FileWatch(self._note)
-        self._all_watched = True
+        self._hears = configuration is None or _is_reached_directly(configuration)
         self._changed: deque[str] = deque()
         self._loaded: dict[str, set[str]] = {}  # by worker
         self._digest = self._read()
@@ -67,7 +68,7 @@ class FollowedFiles:
         try:
             self._watch.watch(paths)
         except OSError as error:
-            self._all_watched = False
+            self._hears = False
             self._log.event("watch_failed", error=str(error))
 
     def _note(self, path: str) -> None:
@@ -103,7 +104,7 @@ class FollowedFiles:
 
     def next_look(self) -> int:
         """When there is something to look at; for the net nobody has to wake up that hears."""
-        return self._quiet_at or (clock.NEVER if self._all_watched else self._next_look)
+        return self._quiet_at or (clock.NEVER if self._hears else self._next_look)
 
     def was_read(self) -> None:
         """Note that the configuration is being read as it is now."""
@@ -120,3 +121,8 @@ class FollowedFiles:
     def close(self) -> None:
         """Watch no longer."""
         self._watch.close()
+
+
+def _is_reached_directly(path: Path) -> bool:
+    """Tell whether no link leads there: its folder does not hear what is changed behind one."""
+    return os.path.realpath(path) == os.path.abspath(path)  # noqa: PTH100

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gigq.queue import clock
-from gigq.queue.life_lock import hold_life
+from gigq.queue.life_lock import WITHOUT_LOCK, LifeLock
 from gigq.supervisor.restart_policy import restart_delay
 from gigq.worker.child import Child, ChildState
 from gigq.worker.orders import Code, Orders
@@ -57,6 +57,7 @@ class Pool:
         self.paused = False
         self.restarts: Counter[str] = Counter()  # by reason
         self._claims_held = False
+        self._goes_without_lock = False
         self.start_trouble: str | None = None  # why the last start failed, until one succeeds
         self.children: list[Child] = []
         self.out_of_memory = OutOfMemoryWatch()
@@ -266,7 +267,7 @@ class Pool:
         workers = self._settings.workers
         token = secrets.token_hex(4)
         name = self._name(number, token)
-        life_lock = hold_life(self._companions)
+        life_lock = self._hold_life()
         orders = Orders(
             database=self._database,
             name=name,
@@ -308,6 +309,19 @@ class Pool:
         child.hold_claims(self._claims_held)
         self.children.append(child)
         return child
+
+    def _hold_life(self) -> LifeLock | None:
+        """Hold the lock of the next child's life; None where that cannot be done, which is told."""
+        try:
+            lock = LifeLock(self._companions)
+        except OSError as error:
+            if not self._goes_without_lock:
+                self._goes_without_lock = True
+                file = self._companions.workers_lock
+                self._log.event("lock_refused", error=f"{file}: {error.strerror}; {WITHOUT_LOCK}")
+            return None
+        self._goes_without_lock = False
+        return lock
 
     def _name(self, number: int, token: str) -> str:
         if self._worker_name is None:

@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from gigq.queue.life_lock import pin
 from gigq.worker.channel import Channel
 from gigq.worker.orders import Orders
 from gigq.worker.process_tree import become_subreaper, signal_when_parent_dies
@@ -26,7 +27,10 @@ def main() -> int:
     channel_descriptor, reports_descriptor, *kept = map(int, sys.argv[1:])
     for descriptor in kept:
         os.set_inheritable(descriptor, False)  # noqa: FBT003
-    slot_descriptor, stacks, *_ = kept  # the last, if there is one, is its life's lock
+    slot_descriptor, stacks, *life_lock = kept
+    for descriptor in life_lock:
+        with suppress(OSError):  # then the descriptor has to do
+            pin(descriptor)
     channel = Channel.inherited(channel_descriptor)
     reports = Channel.inherited(reports_descriptor)
     orders = _orders(channel)

@@ -26,7 +26,7 @@ from gigq.queue.errors import (
     StoreUnusableError,
 )
 from gigq.queue.identity import own_identity
-from gigq.queue.life_lock import LifeLock, hold_life
+from gigq.queue.life_lock import WITHOUT_LOCK, LifeLock
 from gigq.queue.logs import logger
 from gigq.queue.main_guard import refuse_while_loading
 from gigq.queue.sqlite_store import SqliteStore
@@ -264,24 +264,38 @@ class _Lane:
         if self._store is None:
             with suppress(EmptyDatabaseError):
                 store = SqliteStore(self._path, durable=False, create=False)
-                lock = hold_life(store.companions)
                 try:
-                    self._worker = store.register(
-                        self.name, own_identity(), life_lock=None if lock is None else lock.mark
-                    )
+                    lock = self._hold_life(store)
+                    self._worker = store.register(self.name, own_identity(), life_lock=lock)
                 except BaseException:
+                    self._let_go_of_life()
                     store.close()
                     raise
-                self._store, self._life_lock = store, lock
-        elif self._life_lock is not None:
-            with suppress(OSError):
-                self._life_lock.keep()
+                self._store = store
         return self._store
+
+    def _hold_life(self, store: SqliteStore) -> str | None:
+        """Hold a lock as long as this lives; its mark, None where that cannot be done."""
+        try:
+            lock = LifeLock(store.companions)
+        except OSError as error:
+            _log.warning("%s: %s; %s", store.companions.workers_lock, error.strerror, WITHOUT_LOCK)
+            return None
+        with suppress(OSError):
+            lock.pin()
+        self._life_lock = lock
+        return lock.mark
+
+    def _let_go_of_life(self) -> None:
+        if self._life_lock is not None:
+            self._life_lock.close()
+            self._life_lock = None
 
     def _forget_parent(self) -> None:
         """Begin a life of one's own in a process that was forked off: that one is the parent's."""
         self._pid = os.getpid()
-        self._store = self._wakeup = self._life_lock = None
+        self._store = self._wakeup = None
+        self._let_go_of_life()
         self._progress = ProgressStore(self._path)
 
     def wait(self, seconds: float) -> None:
@@ -319,7 +333,8 @@ class _Lane:
         if self._store is not None:
             self._store.retire(self._worker, outcomes.stopped)
             self._store.close()
-            self._store = self._life_lock = None
+            self._store = None
+            self._let_go_of_life()
         if self._wakeup is not None:
             self._wakeup.close()
             self._wakeup = None

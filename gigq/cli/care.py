@@ -11,7 +11,7 @@ from gigq.cli.exits import Exit, Failure
 from gigq.cli.options import command, pass_where
 from gigq.cli.show.style import note, out, paint
 from gigq.cli.show.words import plural, printable
-from gigq.queue.identity import Liveness
+from gigq.queue.identity import Liveness, is_of_this_boot
 from gigq.queue.states import STATUS
 
 if TYPE_CHECKING:
@@ -84,42 +84,49 @@ def migrate(where: Where, file: Path | None) -> None:
 
 @command("reclaim", shows="old-server.1.9daeb5ac")
 @click.argument("worker")
+@click.option("--force", is_flag=True, help="Also where it may be alive on this machine.")
 @pass_where
-def reclaim(where: Where, worker: str) -> None:
-    """Take back what a worker of another machine held that is gone.
+def reclaim(where: Where, worker: str, *, force: bool) -> None:
+    """Take back what a worker held that is gone, and that nobody can see.
 
-    WORKER is its name, as gigq doctor tells it. What it held runs again while it has attempts left.
-    Nobody here can see whether that machine still works on it: if it does, jobs run twice.
+    WORKER is its name, as gigq doctor tells it: of another machine, or of a container without a
+    lock. What it held runs again while it has attempts left. If that machine or container still
+    works on it, jobs run twice.
     """
     from gigq.queue.doorbell import Bell  # noqa: PLC0415 (seldom used)
     from gigq.worker.outcome import lost_unseen  # noqa: PLC0415
 
     with where.look() as store:
-        ended = store.retire(_gone(store, worker).worker, lost_unseen)
+        unseen = _unseen(store, worker, where.path())
+        if any(is_of_this_boot(row.identity) for row in unseen) and not force:
+            message = (
+                f"worker {worker} is of a container of this machine, and may be alive; see that "
+                f"the container is gone, then: gigq reclaim {worker} --force"
+            )
+            raise Failure(message)
+        ended = [held for row in unseen for held, _ in store.retire(row.worker, lost_unseen)]
         Bell(store.companions.doorbell).ring()
         out(f"Took back {plural(len(ended), 'job')} of {printable(worker)}.")
-        for held, _ in ended:
-            row = store.job(held.uuid)
-            status = STATUS[row.state].value if row else "deleted"
+        for held in ended:
+            job = store.job(held.uuid)
+            status = STATUS[job.state].value if job else "deleted"
             out(f"Job {held.uuid} ({printable(held.name)}) is {status}.")
 
 
-def _gone(store: SqliteStore, name: str) -> WorkerRow:
-    """Find the worker of which only a person can know that it is gone."""
-    unseen = []
-    for row in store.open_workers():
-        seen = store.liveness(row)
-        if seen is Liveness.ELSEWHERE:
-            unseen.append(row)
-        elif row.name == name and seen is Liveness.DEAD:
-            message = f"worker {name} has died; a service takes back what it held: gigqd start"
+def _unseen(store: SqliteStore, name: str, database: Path) -> list[WorkerRow]:
+    """Find the workers of this name of which only a person can know that they are gone."""
+    seen = [(row, store.liveness(row)) for row in store.open_workers()]
+    unseen = [row for row, liveness in seen if liveness is Liveness.ELSEWHERE]
+    found = [row for row in unseen if row.name == name]
+    if found:
+        return found
+    for row, liveness in seen:
+        if row.name == name and liveness is Liveness.DEAD:
+            message = f"worker {name} has died; what it held comes back by: gigqd start {database}"
             raise Failure(message)
-        elif row.name == name:
-            message = f"worker {name} (pid {row.identity.pid}) is alive; stop its service first"
-            raise Failure(message)
-    for row in unseen:
         if row.name == name:
-            return row
+            message = f"worker {name} (pid {row.identity.pid}) is alive, or may be; stop it first"
+            raise Failure(message)
     names = ", ".join(row.name for row in unseen)
     known = f"there {'is' if len(unseen) == 1 else 'are'} {names}" if unseen else "there is none"
     message = f"no worker {name} that cannot be seen from here; {known}"

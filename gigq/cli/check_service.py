@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gigq.cli.finding import Finding
 from gigq.queue import clock
 from gigq.queue.collision import REMEDY, colliding_distribution
 from gigq.queue.identity import Liveness
+from gigq.queue.life_lock import WITHOUT_LOCK, LifeLock
 from gigq.queue.moments import moment, span
 from gigq.queue.records import JobFilter
 from gigq.queue.service_lock import service_holder
@@ -56,6 +58,8 @@ def check_service(companions: Companions, database: Path) -> Iterator[Finding]:
 
 def check_workers(store: Store, companions: Companions, database: Path) -> Iterator[Finding]:
     """Count the workers that live, that died unseen, and that cannot be judged from here."""
+    with suppress(FileNotFoundError):
+        yield from _check_lock(companions)
     found: dict[Liveness, list[str]] = {each: [] for each in Liveness}
     for row in store.open_workers():
         found[store.liveness(row)].append(f"{row.name} (pid {row.identity.pid})")
@@ -70,12 +74,27 @@ def check_workers(store: Store, companions: Companions, database: Path) -> Itera
     if elsewhere:
         yield Finding(
             "warning",
-            f"{_count(elsewhere)} of another machine, where alone it can be told whether it lives: "
-            f"{', '.join(elsewhere)}; of one that is gone for good, what it held is taken back by",
+            f"{_count(elsewhere)} of another machine, or of a container without a lock, where "
+            f"alone it can be told whether it lives: {', '.join(elsewhere)}; of one that is gone "
+            "for good, what it held is taken back by",
             "gigq reclaim WORKER",
         )
+    if found[Liveness.UNKNOWN]:
+        unknown = ", ".join(found[Liveness.UNKNOWN])
+        told = f"{_count(found[Liveness.UNKNOWN])} that cannot be judged by this user: {unknown}"
+        yield Finding("warning", told)
     alive = found[Liveness.ALIVE]
     yield Finding("ok", f"{_count(alive)} alive" if alive else "no worker is alive")
+
+
+def _check_lock(companions: Companions) -> Iterator[Finding]:
+    """Warn where workers cannot hold the locks of their lives."""
+    companions.workers_lock.lstat()
+    try:
+        LifeLock(companions).close()
+    except OSError as error:
+        told = f"{companions.workers_lock}: {error.strerror}; a worker of this user has no lock"
+        yield Finding("warning", f"{told}: {WITHOUT_LOCK}")
 
 
 def check_clock(store: Store) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
             "care", "backup", "Copy the database while it is used, and check the copy."
         ),
         "reclaim": Entry(
-            "care", "reclaim", "Take back what a worker of another machine held that is gone."
+            "care", "reclaim", "Take back what a worker held that is gone, and that nobody can see."
         ),
         "migrate": Entry("care", "migrate", "Convert a database of an older version."),
         "version": Entry("about", "version", "Print the version."),

@@ -86,6 +86,18 @@ class TestReclaim:
             assert [claim.uuid for claim in store.settle(worker, (), 1).claims] == [job]
         return job
 
+    def test_of_a_container_of_this_machine(self, gigq: Client) -> None:
+        """A worker that may be alive here is given up only by force, all lives of that name."""
+        jobs = [self.held(gigq, "nightly", pid_namespace=number) for number in (1, 2)]
+        self.held(gigq, "nightly")
+        told = gigq("reclaim", "nightly", code=1).err
+        assert "may be alive" in told
+        assert "gigq reclaim nightly --force" in told
+        done = gigq("reclaim", "nightly", "--force").out
+        assert "Took back 2 jobs of nightly.\n" in done
+        assert all(f"Job {job} (quick) is pending.\n" in done for job in jobs)
+        assert "is alive" in gigq("reclaim", "nightly", "--force", code=1).err
+
     def test_of_another_machine(self, gigq: Client) -> None:
         """What a worker held that nobody can see comes back when somebody says that it is gone."""
         job = self.held(gigq, "old-server.1", boot_id="another", machine_id="another")

@@ -319,7 +319,7 @@ class TestService:
     def test_worker_elsewhere(self, path: Path, store: SqliteStore) -> None:
         """A worker that cannot be seen from here is not judged, and what to do then is told."""
         store.register("w1", own_identity()._replace(pid_namespace=1))
-        finding = with_word(found(path, "warning"), "1 worker of another machine")
+        finding = with_word(found(path, "warning"), "1 worker of another machine, or")
         assert f"w1 (pid {os.getpid()})" in finding.what
         assert finding.remedy == "gigq reclaim WORKER"
 

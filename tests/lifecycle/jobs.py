@@ -90,6 +90,12 @@ def wait(key: str) -> int:
     return os.getpid()
 
 
+def wait_without_descriptors(key: str) -> int:
+    """Close all that is open, as a program does that becomes a daemon, and `wait`."""
+    os.closerange(3, 1000)
+    return wait(key)
+
+
 def wait_with_processes(key: str) -> int:
     """Start a child and an orphan, then `wait`; a second run waits only."""
     with noted(key):

@@ -161,14 +161,15 @@ def test_container_is_killed(folder: Path, oracle: Oracle, container: tuple[str,
     oracle.check()
 
 
+@pytest.mark.parametrize("function", ["wait", "wait_without_descriptors"])
 def test_worker_outlives_its_supervisor_in_a_container(
-    folder: Path, oracle: Oracle, container: tuple[str, ...]
+    folder: Path, oracle: Oracle, container: tuple[str, ...], function: str
 ) -> None:
     """What a worker of another container holds stays there while that worker lives."""
     # The shell stays as the container's first process, and with it all that is in there.
     kept = (*container, "sh", "-c", '"$@"; sleep 1000', "sh")
     with Service(folder, configuration=ONE_WORKER, wrapper=kept) as service:
-        job = service.submit("jobs.wait", {"key": "x"}, timeout=None)
+        job = service.submit(f"jobs.{function}", {"key": "x"}, timeout=None)
         run = oracle.wait_begun("x")
         (supervisor,) = (
             each
@@ -181,9 +182,23 @@ def test_worker_outlives_its_supervisor_in_a_container(
             successor.wait_status(other, "completed")
             assert oracle.runs("x") == [run]
             oracle.let_go("x")
-            found = successor.wait_status(job, "completed")
-            assert found["attempts"] == 1
+            # Without its descriptors it cannot store anything any more, and dies of it each time.
+            ends = ("completed", 1) if function == "wait" else ("failed", 3)
+            found = successor.wait_status(job, ends[0])
+            assert found["attempts"] == ends[1]
     oracle.check()
+
+
+def test_lock_that_cannot_be_had(folder: Path) -> None:
+    """Where workers cannot hold the locks of their lives, that is said once, and they work."""
+    (folder / "gigq.db.d").mkdir()
+    (folder / "gigq.db.d" / "workers.lock").symlink_to("nowhere")
+    with Service(folder, configuration=TWO_WORKERS) as service:
+        service.wait_ready(2)
+        job = service.submit("jobs.quick", {"key": "x"})
+        service.wait_status(job, "completed")
+        (event,) = service.events("lock_refused")
+        assert f"{service.database}.d/workers.lock: Too many levels" in event["error"]
 
 
 def test_worker_that_was_stopped_when_its_supervisor_died(folder: Path, oracle: Oracle) -> None:

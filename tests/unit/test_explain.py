@@ -98,7 +98,7 @@ class TestPending:
         bench.register(own_identity()._replace(pid_namespace=1))
         found = bench.explain(bench.submit())
         assert found == (
-            "It is ready to run; its workers run on another machine.",
+            "It is ready to run; its workers cannot be seen from here.",
             None,
             "ready",
         )
@@ -325,14 +325,25 @@ class TestRunning:
         assert "which has died; its job is taken back when a service or worker" in found.sentence
         assert found[1:] == (f"gigqd start '{bench.path}'", "worker_dead")
 
-    def test_worker_on_another_machine(self, bench: Bench) -> None:
+    @pytest.mark.parametrize(
+        ("identity", "where"),
+        [
+            ({"boot_id": "other", "machine_id": "other"}, "another machine"),
+            ({"pid_namespace": 1}, "another container of this machine"),
+        ],
+    )
+    def test_worker_that_cannot_be_seen(
+        self, bench: Bench, identity: dict[str, Any], where: str
+    ) -> None:
         """A job of a worker that nobody can see says so, and what to do when that is gone."""
         job = bench.submit()
-        bench.take(bench.register(own_identity()._replace(boot_id="other", machine_id="other")))
-        found = bench.explain(job)
-        assert "on worker w (pid " in found.sentence
-        assert "of another machine; nobody can see" in found.sentence
-        assert found[1:] == ("gigq reclaim w", "elsewhere")
+        bench.take(bench.register(own_identity()._replace(**identity)))
+        for _ in range(2):
+            found = bench.explain(job)
+            assert "on worker w (pid " in found.sentence
+            assert f"of {where}, and nobody can see" in found.sentence
+            assert found[1:] == ("gigq reclaim w", "elsewhere")
+            bench.store.cancel(job, running=True)  # which nobody here can do
 
     def test_being_cancelled(self, bench: Bench) -> None:
         """A running job that somebody asked to cancel says so."""

@@ -50,6 +50,18 @@ def test_nobody_wakes_for_the_net(files: FollowedFiles) -> None:
     assert files.next_look() == clock.NEVER
 
 
+def test_what_lies_behind_a_link_is_looked_at(tmp_path: Path) -> None:
+    """A configuration in a folder that may be swapped by a link is looked at as often."""
+    for link, target in (("file.toml", "release/gigqd.toml"), ("current", "release")):
+        (tmp_path / "release").mkdir(exist_ok=True)
+        (tmp_path / "release" / "gigqd.toml").touch()
+        (tmp_path / link).symlink_to(target)
+    for path in (tmp_path / "file.toml", tmp_path / "current" / "gigqd.toml"):
+        with closing(FollowedFiles(path, lambda: None, Log("info", "json"))) as files:
+            files.start()
+            assert files.next_look() < time.monotonic_ns() + MINUTE
+
+
 def test_what_cannot_be_watched_is_looked_at(files: FollowedFiles) -> None:
     """Where it cannot tell, the files are looked at within a minute, however long a rest is."""
     with without_descriptors():

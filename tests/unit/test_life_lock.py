@@ -7,21 +7,23 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from harness import until
 
 from gigq import Worker
-from gigq.queue.companions import Companions
 from gigq.queue.identity import Liveness, own_identity
-from gigq.queue.life_lock import LifeLock, hold_life, liveness_by
+from gigq.queue.life_lock import LifeLock, liveness_by
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from gigq.queue.companions import Companions
 
 # Holds a lock, has a child that it forked hold it as well, and dies.
 FORKING = """
@@ -105,23 +107,72 @@ def test_mark_that_was_tampered_with(companions: Companions, mark: str) -> None:
     assert liveness_by(mark.format(file=file), companions) is Liveness.ELSEWHERE
 
 
-def test_kept_by_who_closes_everything(companions: Companions) -> None:
-    """A program that becomes a daemon closes all; what it holds then again is the same life."""
+def test_held_without_a_descriptor(companions: Companions) -> None:
+    """Who runs jobs, which may close any descriptor, holds it all the same."""
+    code = """
+import os, sys
+from pathlib import Path
+from gigq.queue.companions import Companions
+from gigq.queue.life_lock import LifeLock
+locks = [LifeLock(Companions(Path(sys.argv[1]))) for _ in range(2)]
+for lock in locks:
+    lock.pin()
+os.closerange(3, 1000)
+print(*(lock.mark for lock in locks), flush=True)
+input()
+locks[0].close()
+print(flush=True)
+input()
+"""
+    database = str(companions.folder.with_suffix(""))
+    with subprocess.Popen(
+        [sys.executable, "-c", code, database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        marks = process.stdout.readline().split()
+
+        def seen() -> list[str]:
+            return [liveness_by(mark, companions).value for mark in marks]
+
+        assert seen() == ["alive", "alive"]
+        print(file=process.stdin, flush=True)
+        process.stdout.readline()
+        assert seen() == ["dead", "alive"]
+        process.kill()
+        until(lambda: seen() == ["dead", "dead"])
+
+
+def test_something_else_in_its_place(companions: Companions) -> None:
+    """A FIFO, a link or a folder where the file should be holds nobody up, and nobody is judged."""
     lock = LifeLock(companions)
-    os.close(lock.descriptor)
-    assert liveness_by(lock.mark, companions) is Liveness.DEAD
-    with Path(os.devnull).open("rb"):  # may get the number
-        lock.keep()
-        assert liveness_by(lock.mark, companions) is Liveness.ALIVE
-    lock.keep()
-    assert liveness_by(lock.mark, companions) is Liveness.ALIVE
     lock.close()
+    path = companions.workers_lock
+    path.unlink()
+    os.mkfifo(path)
+    assert liveness_by(lock.mark, companions) is Liveness.ELSEWHERE
+    path.unlink()
+    path.symlink_to(companions.doorbell)
+    assert liveness_by(lock.mark, companions) is Liveness.UNKNOWN
+    with pytest.raises(OSError, match="symbolic links"):
+        LifeLock(companions)
+    path.unlink()
+    path.mkdir()
+    assert liveness_by(lock.mark, companions) is Liveness.ELSEWHERE
 
 
-def test_no_lock_can_be_had(tmp_path: Path) -> None:
-    """Where the file cannot be made a worker goes without."""
-    (tmp_path / "gigq.db").touch()
-    assert hold_life(Companions(tmp_path / "gigq.db")) is None  # there is no folder
+def test_many_make_the_file(companions: Companions) -> None:
+    """Processes that make the file at the same moment hold their locks in one and the same."""
+    assert not companions.workers_lock.exists()
+    with ThreadPoolExecutor(8) as threads:
+        locks = list(threads.map(LifeLock, [companions] * 8))
+    assert {liveness_by(lock.mark, companions) for lock in locks} == {Liveness.ALIVE}
+    for lock in locks:
+        lock.close()
+    assert [path.name for path in companions.folder.glob("workers.lock*")] == ["workers.lock"]
 
 
 def test_worker_of_a_program(tmp_path: Path) -> None:
@@ -151,6 +202,20 @@ class TestStore:
             seen = {row.name: store.liveness(row).value for row in store.open_workers()}
         assert seen == {"alive": "alive", "dead": "dead"}
         held.close()
+
+    @pytest.mark.parametrize("held", [True, False])
+    def test_boot_of_its_own(self, companions: Companions, tmp_path: Path, *, held: bool) -> None:
+        """A boot that is another one is no death where the lock is held: of a container's own."""
+        lock = LifeLock(companions)
+        with closing(SqliteStore(tmp_path / "gigq.db")) as store:
+            another = own_identity()._replace(boot_id="another")
+            store.register("worker", another, life_lock=lock.mark)
+            (row,) = store.open_workers()
+            if not held:
+                lock.close()
+            assert store.liveness(row) is (Liveness.ALIVE if held else Liveness.DEAD)
+        if held:
+            lock.close()
 
     def test_by_lock(self, companions: Companions, tmp_path: Path) -> None:
         """One of another container or boot is judged by its lock, and without one not at all."""
