@@ -2,9 +2,9 @@
 
     python benchmarks/ideal.py
 
-The ideal is two divided by the duration. Jobs that compute leave no core idle; jobs that sleep are
-woken late by the kernel, and find the processor's caches cold: beside them, two processes that
-compute or sleep in a loop, and do nothing else.
+The ideal of jobs that compute is two divided by the duration. Jobs that sleep are woken late by
+the kernel, a millisecond lasts 1.1: their ideal is what two processes reach that sleep so in a
+loop, and do nothing else. The table has both for both.
 """
 
 from __future__ import annotations
@@ -102,6 +102,12 @@ def by_loops(kind: str, milliseconds: int, seconds: float) -> float:
     return 100 * rate / (_WORKERS * 1000 / milliseconds)
 
 
+def of_loops(shares: dict[str, float], kind: str, milliseconds: int) -> float:
+    """Give what gigqd reaches as a percentage of what the loops do."""
+    what = f"{kind} {milliseconds} ms"
+    return 100 * shares[f"gigqd, {what}"] / shares[f"loops, {what}"]
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = options(
@@ -119,21 +125,24 @@ def main() -> None:
         )
     shares = medians(interleaved(contestants, found.rounds))
     report.table(
-        "Two workers, percent of the ideal throughput",
-        ("a job", "ideal, jobs/s", "gigqd", "loops that do nothing else"),
+        "Two workers, percent of two divided by the duration",
+        ("a job", "ideal, jobs/s", "gigqd", "loops that do nothing else", "gigqd, of these loops"),
         [
             [
                 f"{kind} {duration} ms",
                 shown(_WORKERS * 1000 / duration),
                 shown(shares[f"gigqd, {kind} {duration} ms"]),
                 shown(shares[f"loops, {kind} {duration} ms"]),
+                shown(of_loops(shares, kind, duration)),
             ]
             for duration, kind in cases
         ],
     )
     for duration, kind in cases:
-        what = f"a job {kind} {duration} ms: of the ideal"
-        report.at_least(7, what, shares[f"gigqd, {kind} {duration} ms"], BARS[duration], " %")
+        what, reached = "of the ideal", shares[f"gigqd, {kind} {duration} ms"]
+        if kind == "sleeps":
+            what, reached = "of such loops", of_loops(shares, kind, duration)
+        report.at_least(7, f"a job {kind} {duration} ms: {what}", reached, BARS[duration], " %")
     report.end()
 
 
