@@ -109,6 +109,8 @@ class Child:
     ) -> None:
         inherited = {k: v for k, v in os.environ.items() if k not in NOT_INHERITED}
         with ExitStack() as mine, ExitStack() as meanwhile:
+            if life_lock is not None:
+                mine.callback(life_lock.close)
             self.slot = Slot()
             if self.is_standby:
                 self.slot.order_stop(Stop.STANDBY)
@@ -127,7 +129,6 @@ class Child:
             ends = (its_channel.fileno(), its_reports.fileno())
             descriptors = [*ends, self.slot.descriptor, self._stacks]
             if life_lock is not None:
-                mine.callback(life_lock.close)
                 descriptors.append(life_lock.descriptor)
             self._process = subprocess.Popen(
                 [python, "-P", "-m", "gigq.worker.entry", *map(str, descriptors)],
