@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gigq.queue.errors import StoreError
+from gigq.queue.folders import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,12 +84,3 @@ def copy_and_check(source: sqlite3.Connection, copy: Path) -> str:
         target.execute(f"PRAGMA cache_size = -{_CACHE}")
         rows = target.execute("PRAGMA integrity_check").fetchall()
     return "; ".join(str(row[0]) for row in rows)
-
-
-def sync_folder(folder: Path) -> None:
-    """See to it that the folder's new names are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,10 +14,11 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.queue import statements as sql
-from gigq.queue.backup import copy_and_check, create_like, sync_folder
+from gigq.queue.backup import copy_and_check, create_like
 from gigq.queue.companions import real
 from gigq.queue.errors import StoreError
 from gigq.queue.file_system import Reach, file_system
+from gigq.queue.folders import sync_folder
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:

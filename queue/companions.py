@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gigq.queue.errors import StoreError
+from gigq.queue.folders import sync_folder
 
 _READ_TO_SEARCH = 2  # 0444 shifted gives the matching 0111
 
@@ -114,6 +115,7 @@ class Companions:
             os.fsync(descriptor)
             with suppress(FileExistsError):  # somebody was faster
                 path.hardlink_to(beside)
+            sync_folder(self.folder)
         finally:
             os.close(descriptor)
             beside.unlink()

@@ -16,6 +16,7 @@ from contextlib import suppress
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
+from gigq.queue.folders import sync_folder
 from gigq.queue.own_descriptor import OwnDescriptor
 
 if TYPE_CHECKING:
@@ -74,19 +75,12 @@ class LogFile:
         try:
             descriptor = self._file.opened()
             if not self._is_named:  # this connection may have made it
-                self._sync_folder()
+                sync_folder(self._folder)
                 self._is_named = True
             os.fdatasync(descriptor)
         except OSError:
             self.is_doubtful = True
             raise
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def write_again(self) -> None:
         """Write what it holds once more, for a failed sync leaves it where no other would look.
