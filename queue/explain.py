@@ -163,14 +163,7 @@ class _Look:
             return Explanation(f"It ran on {who}, which has died; {takes}.", command, "worker_dead")
         since = moment(row.started_at or self._now, self._now)
         if worker is not None and seen is Liveness.ELSEWHERE:
-            here = is_of_this_boot(worker.identity)
-            where = "another container of this machine" if here else "another machine"
-            return Explanation(
-                f"It was begun at {since} on {who} of {where}, and nobody can see from here "
-                "whether that is alive. If it is gone for good, take back what it held.",
-                f"gigq reclaim {shlex.quote(worker.name)}",
-                "elsewhere",
-            )
+            return _begun_elsewhere(worker, who, since)
         if row.execution_id in self._store.to_end():
             return Explanation(
                 f"Somebody asked to cancel it; {who} is ending it.", None, "cancelling"
@@ -219,6 +212,17 @@ class _Look:
     def _database(self) -> str:
         folder = self._companions.folder
         return str(folder.with_name(folder.name.removesuffix(".d")))
+
+
+def _begun_elsewhere(worker: WorkerRow, who: str, since: str) -> Explanation:
+    here = is_of_this_boot(worker.identity)
+    where = "another container of this machine" if here else "another machine"
+    return Explanation(
+        f"It was begun at {since} on {who} of {where}, and nobody can see from here "
+        "whether that is alive. If it is gone for good, take back what it held.",
+        f"gigq reclaim {shlex.quote(worker.name)}",
+        "elsewhere",
+    )
 
 
 def _other_jobs(count: int) -> str:

@@ -28,12 +28,13 @@ from gigq.queue.identity import Liveness
 if TYPE_CHECKING:
     from gigq.queue.companions import Companions
 
+WITHOUT_LOCK = "when its container is killed, what it held stays running until: gigq reclaim WORKER"
+
 # No link and no FIFO that somebody has put there: to open one could wait for ever.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _LOCK = struct.Struct("hhqqi0q")  # struct flock: kind, whence, start, length, pid
 _BYTES = 1 << 62
 _LONGEST_NAME = 64
-WITHOUT_LOCK = "when its container is killed, what it held stays running until: gigq reclaim WORKER"
 _NOT_MAPPED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
 from typing import TYPE_CHECKING
 
 from gigq.cli.finding import Finding
@@ -58,7 +58,7 @@ def check_service(companions: Companions, database: Path) -> Iterator[Finding]:
 
 def check_workers(store: Store, companions: Companions, database: Path) -> Iterator[Finding]:
     """Count the workers that live, that died unseen, and that cannot be judged from here."""
-    with suppress(FileNotFoundError):
+    if os.path.lexists(companions.workers_lock):  # a look makes none
         yield from _check_lock(companions)
     found: dict[Liveness, list[str]] = {each: [] for each in Liveness}
     for row in store.open_workers():
@@ -81,7 +81,7 @@ def check_workers(store: Store, companions: Companions, database: Path) -> Itera
         )
     if found[Liveness.UNKNOWN]:
         unknown = ", ".join(found[Liveness.UNKNOWN])
-        told = f"{_count(found[Liveness.UNKNOWN])} that cannot be judged by this user: {unknown}"
+        told = f"{_count(found[Liveness.UNKNOWN])} that cannot be seen now: {unknown}"
         yield Finding("warning", told)
     alive = found[Liveness.ALIVE]
     yield Finding("ok", f"{_count(alive)} alive" if alive else "no worker is alive")
@@ -89,7 +89,6 @@ def check_workers(store: Store, companions: Companions, database: Path) -> Itera
 
 def _check_lock(companions: Companions) -> Iterator[Finding]:
     """Warn where workers cannot hold the locks of their lives."""
-    companions.workers_lock.lstat()
     try:
         LifeLock(companions).close()
     except OSError as error:

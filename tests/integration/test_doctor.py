@@ -24,6 +24,7 @@ from gigq.cli.doctor import Finding, diagnose
 from gigq.queue import clock
 from gigq.queue.collision import colliding_distribution
 from gigq.queue.identity import own_identity
+from gigq.queue.life_lock import LifeLock
 from gigq.queue.migrations import CURRENT
 from gigq.queue.service_lock import ServiceLock
 from gigq.queue.sqlite_store import SqliteStore
@@ -322,6 +323,14 @@ class TestService:
         finding = with_word(found(path, "warning"), "1 worker of another machine, or")
         assert f"w1 (pid {os.getpid()})" in finding.what
         assert finding.remedy == "gigq reclaim WORKER"
+
+    def test_lock_that_cannot_be_had(self, path: Path, store: SqliteStore) -> None:
+        """Where workers can have no lock by which others see that they live, that is said."""
+        LifeLock(store.companions).close()
+        assert not [each for each in found(path, "warning") if "workers.lock" in each.what]
+        store.companions.workers_lock.unlink()
+        store.companions.workers_lock.symlink_to("nowhere")
+        assert "gigq reclaim WORKER" in with_word(found(path, "warning"), "workers.lock").what
 
     def test_clock(self, path: Path, store: SqliteStore) -> None:
         """Jobs from the future show that the clock was set back, and by how much."""
