@@ -691,7 +691,7 @@ class TestAllOrNothing:
                 process.stdin.write("\n")
                 process.stdin.flush()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(dice.uniform(0, 0.15) + killed * 0.01)
+                    process.wait(dice.uniform(0, 0.03) + killed * 0.01)
                 killed += process.poll() is None
         with JobQueue(small) as queue:
             assert queue.stats()["pending"] == 5001
