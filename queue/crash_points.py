@@ -79,7 +79,6 @@ class CrashingConnection(Connection):
             self._ran |= {statement}
             return super()._run(statement, values)
         here, self._ran = self._is_here(), frozenset()
-        self._times += here
         if here:
             self._pass("before")
         done = super()._run(statement, values)
@@ -109,7 +108,6 @@ class CrashingConnection(Connection):
 
     def _checkpoint(self) -> None:
         here = self._name == _CHECKPOINT
-        self._times += here
         if here:
             self._pass("before")
         super()._checkpoint()
@@ -126,7 +124,10 @@ class CrashingConnection(Connection):
         return any(statement.startswith(beginning) for statement in self._ran)
 
     def _pass(self, side: str) -> None:
-        if side == self._side and self._times == self._at and _is_first():
+        if side != self._side:  # after it comes only what did not fail
+            return
+        self._times += 1
+        if self._times == self._at and _is_first():
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,6 +1,7 @@
-"""A small program that does all that a client can: `client.py DATABASE LIFE [--keep]`.
+"""A small program that does all that a client can: `client.py DATABASE LIFE [--keep] [--much]`.
 
 Begun again after a crash it goes on where its own notes end: what was acknowledged is not repeated.
+With `--keep` it clears nothing; with `--much` its jobs fill the write-ahead log several times.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Client:
         """Do all of it."""
         self._submit("early", lambda: [job("return")])
         self._submit("plain", lambda: [job("return", max_attempts=1 + n % 2) for n in range(6)])
-        self._submit("big", lambda: [job("big") for _ in range(40)])
+        big = 400 if "--much" in sys.argv else 40  # a result of 150 kB each
+        self._submit("big", lambda: [job("big") for _ in range(big)])
         self._submit("talk", lambda: [job("progress"), job("flaky", good=2, retry_delay=0.05)])
         self._submit("deadline", lambda: [_limited("family"), _limited("deaf")])
         self._submit("flow", _flow)
