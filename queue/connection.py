@@ -5,6 +5,7 @@
 - A commit that makes the log too long moves it into the database (gigq.queue.write_ahead_log).
 - The database file is never opened beside SQLite: closing such a descriptor would drop the locks
   that this process holds (fcntl(2), "Record locks").
+- Whoever has closed SQLite's descriptors gets an error, before anything is written by them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gigq.queue import clock, forks
+from gigq.queue.database_descriptors import DatabaseDescriptors
 from gigq.queue.errors import (
+    DescriptorsLostError,
     StoreBusyError,
     StoreError,
     StoreUnusableError,
@@ -74,6 +77,7 @@ class Connection:
 
     def _open(self) -> sqlite3.Connection:
         create_for_group(self._path)
+        self._descriptors = DatabaseDescriptors(self._path)
         connection = connect(self._path)
         try:
             for setting in (
@@ -89,6 +93,8 @@ class Connection:
             ):
                 # Patiently: the file may be locked as a whole while somebody sets it up.
                 self._patiently(connection, f"PRAGMA {setting}")
+            self._patiently(connection, "PRAGMA schema_version")  # opens what is not yet open
+            self._descriptors.mark()
         except BaseException:
             connection.close()
             raise
@@ -127,14 +133,14 @@ class Connection:
                 return self._cursor.execute(statement, values).fetchall()
             except sqlite3.DatabaseError as error:
                 raise self._trouble(error) from error
+        self._make_sure_of_files()
         return self._patiently(self._sqlite, statement, values)
 
     def rows_until(
         self, statement: str, values: Sequence[object], is_enough: Callable[[Any], bool]
     ) -> list[Any]:
         """Give the rows before the first that is enough; what comes behind it is not read."""
-        if self._forks != forks.count:
-            self._leave_to_parent()
+        self._make_sure_of_files()
         found = []
         try:
             with closing(self._sqlite.execute(statement, values)) as cursor:
@@ -194,8 +200,7 @@ class Connection:
 
     def begin(self) -> None:
         """Take the write lock. Raises StoreBusyError when it is not had in time."""
-        if self._forks != forks.count:
-            self._leave_to_parent()
+        self._make_sure_of_files()
         _begun[threading.get_ident()] = self  # before it is taken: see roll_back_interrupted
         if self._sqlite.in_transaction:
             self._roll_back()
@@ -298,6 +303,8 @@ class Connection:
         self._patiently(self._sqlite, f"PRAGMA page_size = {PAGE_BYTES}")
         self._patiently(self._sqlite, "PRAGMA auto_vacuum = INCREMENTAL")
         self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
+        self._patiently(self._sqlite, "PRAGMA schema_version")
+        self._descriptors.mark()
 
     def require_write_ahead_log(self) -> None:
         """See that it has one: a copy by VACUUM INTO, or another program, may have changed that.
@@ -339,11 +346,29 @@ class Connection:
         finally:
             self.roll_back()
 
+    # The files behind it
+
+    def _make_sure_of_files(self) -> None:
+        """Use neither what was inherited over a fork, nor what somebody has closed.
+
+        Raises DescriptorsLostError. It cannot be opened anew: SQLite keeps for the whole process
+        what it has open and locked.
+        """
+        if self._forks != forks.count:
+            self._leave_to_parent()
+        if not self._descriptors.are_there():
+            message = (
+                f"this program has closed descriptors on which {self._path} was open (as "
+                "os.closerange does, or closing one twice); nothing was written since, and this "
+                "process cannot use the database any more: start it anew"
+            )
+            raise DescriptorsLostError(message)
+
     # The end
 
     def close(self) -> None:
         """Close it; in a process that inherited it over a fork, leave it to the parent."""
-        if self._forks != forks.count:
+        if self._forks != forks.count or not self._descriptors.are_there():
             self._leave_to_parent(reopen=False)
             return
         self._log.close()

@@ -81,6 +81,10 @@ class StoreUnusableError(StoreError):
     """The file or its disk does not allow what was asked for."""
 
 
+class DescriptorsLostError(StoreError):
+    """A program has closed descriptors of the database that it did not open."""
+
+
 class StoreDamagedError(StoreUnusableError):
     """The database file is damaged."""
 

@@ -110,7 +110,7 @@ class WriteAheadLog:
         self.file.close()
 
     def leave_to_parent(self) -> None:
-        """Put aside what was inherited over a fork."""
+        """Put aside what was inherited over a fork, or closed by somebody else."""
         if self._gate is not None:
             leave_to_parent(self._gate)
             self._gate = None

@@ -512,6 +512,45 @@ class TestFork:
         return found
 
 
+CLOSED = """
+import os, sys
+from gigq import Job, JobQueue
+from gigq.queue.errors import DescriptorsLostError
+
+queue, other = JobQueue(sys.argv[1]), JobQueue(sys.argv[1])
+for each in (other, queue, other):
+    each.submit(Job("job", "os.getpid"))
+other.close()
+JobQueue(sys.argv[1]).stats()  # forgotten, and closed by Python
+queue.submit(Job("job", "os.getpid"))
+print(queue.stats()["total"])
+os.closerange(3, 1000)
+files = [open(f"{sys.argv[1]}.own{number}", "w+") for number in range(int(sys.argv[2]))]
+for use in (lambda: queue.submit(Job("lost", "os.getpid")), queue.stats, queue.list_jobs):
+    try:
+        use()
+    except DescriptorsLostError as error:
+        print("start it anew" in str(error))
+queue.close()
+"""
+
+
+class TestClosedDescriptors:
+    """A program that closes what it did not open, as some do to become daemons."""
+
+    @pytest.mark.parametrize("opened", [0, 30])
+    def test_use(self, path: Path, opened: int) -> None:
+        """It gets an error, and nothing is written into the files that it has opened since."""
+        command = [sys.executable, "-c", CLOSED, str(path), str(opened)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.stdout.split(), done.stderr) == (["4", "True", "True", "True"], "")
+        own = list(path.parent.glob("*.own*"))
+        assert [file.stat().st_size for file in own] == [0] * opened
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert database.execute("SELECT count(*) FROM job").fetchone() == (4,)
+
+
 class TestFile:
     """What a connection needs of its file."""
 
