@@ -22,7 +22,7 @@ def get_connection(db_path: str | os.PathLike[str]) -> sqlite3.Connection:
     """Give this thread's connection to the file: rows by name, write-ahead log."""
     path = str(Path(db_path).absolute())
     connections = _connections()
-    if path not in connections:
+    if path not in connections or _is_closed(connections[path]):
         connection = sqlite3.connect(path, timeout=30)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -51,7 +51,18 @@ def roll_back_connections() -> bool:
     connections = _local.__dict__.get("connections")
     if not connections:
         return False
-    unfinished = [each for each in connections.values() if each.in_transaction]
+    unfinished = [
+        each for each in connections.values() if not _is_closed(each) and each.in_transaction
+    ]
     for connection in unfinished:
         connection.rollback()
     return bool(unfinished)
+
+
+def _is_closed(connection: sqlite3.Connection) -> bool:
+    """Tell whether somebody has closed it by its own method."""
+    try:
+        connection.in_transaction  # noqa: B018 (it raises then)
+    except sqlite3.ProgrammingError:
+        return True
+    return False

@@ -118,8 +118,18 @@ def _modules_under(root: str) -> dict[str, str | None]:
     for name, module in list(sys.modules.items()):
         if name == "__main__" or name.partition(".")[0] == "gigq":
             continue
-        file = getattr(module, "__file__", None)
-        places = [file] if isinstance(file, str) else list(getattr(module, "__path__", ()))
+        facts = _facts(module)
+        file = facts.get("__file__")
+        places = [file] if isinstance(file, str) else list(facts.get("__path__") or ())
         if any(isinstance(place, str) and _is_under(place, root) for place in places):
             found[name] = file
     return found
+
+
+def _facts(module: object) -> dict[str, Any]:
+    """Give what a module holds without asking it: some load late, or raise, when they are asked."""
+    try:
+        facts: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    except AttributeError:  # something else that was put among the modules
+        return {}
+    return facts

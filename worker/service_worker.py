@@ -11,13 +11,16 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from enum import IntEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
+from gigq.queue.companions import Companions
 from gigq.queue.connection import roll_back_interrupted
-from gigq.queue.errors import ForeignDatabaseError, StoreDamagedError
+from gigq.queue.errors import DescriptorsLostError, ForeignDatabaseError, StoreDamagedError
 from gigq.queue.output import give_back_middle
 from gigq.queue.records import Output
 from gigq.queue.sqlite_store import SqliteStore
@@ -75,6 +78,7 @@ class ExitCode(IntEnum):
 
     DRAINED = 0
     RENEW = 3  # its code or settings are old, or it has served its time: another takes its place
+    CANNOT_STORE = 4  # a job has closed the descriptors of its database
 
 
 class ServiceWorker:
@@ -96,7 +100,7 @@ class ServiceWorker:
         self._backstop = int((orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
         self._soft_timer = KernelTimer(signal.SIGTERM)
         self._orphaned = False
-        self._crowded = False  # jobs have left too many descriptors open
+        self._is_spoiled = False  # a job has left what cannot be put back
         self._interruptible = 0  # the execution that a SIGTERM may interrupt
         self._interrupted = Reason.NONE
         self._deadline = 0
@@ -107,6 +111,7 @@ class ServiceWorker:
         self._weigh_at = 0
         signal.signal(signal.SIGTERM, self._on_terminate)
         signal.signal(signal.SIGUSR2, self._on_orphaned)
+        os.register_at_fork(after_in_child=self._be_as_any_process)
         self._surroundings = Surroundings(stacks)
 
     def run(self) -> ExitCode:
@@ -117,6 +122,10 @@ class ServiceWorker:
             # Nothing can be stored in it. The supervisor drains, and says what is to be done.
             self._reporter.tell("store_damaged", error=str(error))
             return ExitCode.DRAINED
+        except DescriptorsLostError as error:
+            # Nothing was harmed, and what has ended cannot be stored by this process.
+            self._say_at_last(str(error))
+            return ExitCode.CANNOT_STORE
 
     def _serve(self) -> ExitCode:
         store = self._open_store()
@@ -177,6 +186,12 @@ class ServiceWorker:
         renew = self._is_used_up() or self._slot.stop() is Stop.RENEW
         return ExitCode.RENEW if renew else ExitCode.DRAINED
 
+    def _say_at_last(self, text: str) -> None:
+        """Add to the output, by its name: all descriptors may have been closed or replaced."""
+        path = Companions(Path(self._orders.database)).output / self._orders.log
+        with suppress(OSError), path.open("a") as output:
+            output.write(f"{text}\n")
+
     def limit_its_end(self) -> None:
         """Let nothing that jobs have registered hold this process up for long."""
         self._kill_timer.start(_END_WITHIN * _NANOSECONDS)
@@ -185,7 +200,7 @@ class ServiceWorker:
         return self._orphaned or self._is_used_up() or self._slot.stop() is not Stop.NO
 
     def _is_used_up(self) -> bool:
-        return self._code.is_stale or self._crowded or self._jobs >= self._most_jobs
+        return self._code.is_stale or self._is_spoiled or self._jobs >= self._most_jobs
 
     # Its own replacement
 
@@ -268,7 +283,6 @@ class ServiceWorker:
         peak = max(peak, self._slot.peak_memory_of(claim.execution))
         lasted = time.monotonic_ns() - begun
         self._put_back(claim, lasted)
-        self._code.notice_imports()
         self._slot.write_phase(Phase.SETTLING)
         end = self._output_at = self._output_end()
         output = None
@@ -361,18 +375,20 @@ class ServiceWorker:
 
     def _put_back(self, claim: Claim, lasted: int) -> None:
         """Let the next job find the process as this one did."""
-        try:
-            sys.stdout.flush()
-        except ValueError:  # a job has closed it
-            pass
-        except OSError as error:
-            # What could not be written would be tried again with the next job's output.
-            self._surroundings.discard_output()
+        surroundings = self._surroundings
+        error = surroundings.flush()
+        if error is not None:
             self._store.tell_trouble(f"the output of jobs cannot be written: {error.strerror}")
-        changed = self._surroundings.restore()
-        if self._surroundings.is_crowded(lasted):
+        try:
+            changed = surroundings.restore()
+            self._code.notice_imports()
+        except Exception as odd:  # noqa: BLE001 (what jobs leave may raise anything when looked at)
+            changed = [type(odd).__name__]
+            self._is_spoiled = True
+        if surroundings.is_crowded(lasted):
             changed.append("descriptors")
-            self._crowded = True  # nobody knows which of them may be closed
+            self._is_spoiled = True  # nobody knows which of them may be closed
+        self._is_spoiled |= surroundings.is_beyond_repair
         if changed:
             self._reporter.report(
                 "job_left_changes", job_id=claim.uuid, job_name=claim.name, changed=changed
@@ -381,6 +397,15 @@ class ServiceWorker:
     def _output_end(self) -> int:
         # What a job prints is appended, wherever the descriptor stands.
         return os.lseek(self._surroundings.output, 0, os.SEEK_END)
+
+    def _be_as_any_process(self) -> None:
+        """Let a child that a job forks end by a signal, as its parent expects."""
+        for number, ours in (
+            (signal.SIGTERM, self._on_terminate),
+            (signal.SIGUSR2, self._on_orphaned),
+        ):
+            if signal.getsignal(number) == ours:  # else the job's own
+                signal.signal(number, signal.SIG_DFL)
 
     # Signals: they note, and interrupt a job that is meant
 

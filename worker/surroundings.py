@@ -1,4 +1,4 @@
-"""What one job finds as the one before it did: signals, environment, umask, standard streams.
+"""What one job finds as the one before it did: signals, environment, umask, streams, limits.
 
 A worker process runs many jobs. What a job changes of the process and leaves changed is put back
 before the next one begins, and said, with the job's name. The working directory is set for each
@@ -8,6 +8,7 @@ job anyway.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal.getsignal is ten times as slow
+import errno
 import faulthandler
 import fcntl
 import os
@@ -21,6 +22,9 @@ from gigq.queue.user_connections import roll_back_connections
 
 _FIRST_SAVED = 10  # descriptors below are more likely to be closed or replaced by a job
 _STREAMS = (0, 1, 2)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+# That would fell the next job, or the worker where it stores what became of this one.
+_LIMITS = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_AS)
 _DUMP = signal.SIGUSR1
 _FILLED_WITHIN = 100_000  # nanoseconds: a fifth of what half a thousand open(2) take at the least
 _SIGNALS = (  # that jobs and their libraries use; to look at all 62 would cost 30 µs a job
@@ -44,9 +48,11 @@ class Surroundings:
         self._stacks = stacks
         faulthandler.register(_DUMP, file=stacks, all_threads=True)
         self._handlers: tuple[Any, ...] = tuple(map(_signal.getsignal, _SIGNALS))
+        self._environ = os.environ
         self._environment = dict(os.environ)
         self._raw_environment = dict(_raw(os.environ))
         self._umask = _umask()
+        self._limits = tuple(map(resource.getrlimit, _LIMITS))
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._saved = {
             number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in _STREAMS
@@ -54,6 +60,7 @@ class Surroundings:
         self._files = _files()
         self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._unlooked = 0  # nanoseconds of jobs since descriptors were looked at
+        self.is_beyond_repair = False  # something could not be put back
         self.output = self._saved[1]  # standard output, whatever a job does to descriptor 1
 
     def restore(self) -> list[str]:
@@ -67,13 +74,16 @@ class Surroundings:
         if _signal.getitimer(signal.ITIMER_REAL)[0]:
             changed.append("timer")
             signal.setitimer(signal.ITIMER_REAL, 0)
-        if _raw(os.environ) != self._raw_environment:
+        if os.environ is not self._environ or _raw(os.environ) != self._raw_environment:
             changed.append("environment")
             self._restore_environment()
         if os.umask(self._umask) != self._umask:
             changed.append("umask")
         if self._restore_streams():
             changed.append("streams")
+        if tuple(map(resource.getrlimit, _LIMITS)) != self._limits:
+            changed.append("limits")
+            self._restore_limits()
         if roll_back_connections():
             changed.append("transaction")
         return changed
@@ -104,9 +114,17 @@ class Surroundings:
                     faulthandler.register(_DUMP, file=self._stacks, all_threads=True)
 
     def _restore_environment(self) -> None:
+        os.environ = self._environ  # noqa: B003 (a job has put another mapping there)
         for name in set(os.environ) - set(self._environment):
             del os.environ[name]
         os.environ.update(self._environment)
+
+    def _restore_limits(self) -> None:
+        for limit, (soft, hard) in zip(_LIMITS, self._limits, strict=True):
+            try:
+                resource.setrlimit(limit, (soft, hard))
+            except (OSError, ValueError):  # only root may raise a hard one again
+                self.is_beyond_repair = True
 
     def _restore_streams(self) -> bool:
         changed = (sys.stdin, sys.stdout, sys.stderr) != self._streams
@@ -118,13 +136,29 @@ class Surroundings:
                 if file != was:
                     os.dup2(self._saved[number], number)
         for number, stream in enumerate(self._streams):
-            if stream.closed:
+            if _is_closed(stream):
                 changed = True
                 self._reopen(number)
         return changed
 
-    def discard_output(self) -> None:
-        """Forget what is buffered and cannot be written."""
+    def flush(self) -> OSError | None:
+        """Write what the job has printed; gives the error of a disk that does not take it.
+
+        What cannot be written is forgotten: it would be tried again with the next job's output.
+        """
+        if sys.stdout is not self._streams[1]:
+            with suppress(Exception):  # whatever a job has put there; mostly it leads to ours
+                sys.stdout.flush()
+        try:
+            self._streams[1].flush()
+        except ValueError:  # a job has closed it, or taken its buffer
+            return None
+        except OSError as error:
+            self._discard_output()
+            return error if error.errno in _NO_ROOM else None
+        return None
+
+    def _discard_output(self) -> None:
         nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         for number in (1, 2):
             os.dup2(nothing, number)
@@ -142,6 +176,13 @@ class Surroundings:
         streams = list(self._streams)
         streams[number] = stream
         sys.stdin, sys.stdout, sys.stderr = self._streams = tuple(streams)  # type: ignore[assignment]
+
+
+def _is_closed(stream: Any) -> bool:  # noqa: ANN401 (TextIO)
+    try:
+        return bool(stream.closed)
+    except ValueError:  # its buffer was taken
+        return True
 
 
 def _raw(environment: Any) -> dict[Any, Any]:  # noqa: ANN401 (os._Environ)

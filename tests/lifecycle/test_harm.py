@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -16,7 +18,27 @@ if TYPE_CHECKING:
 KILLED_WITHIN = 0.5 * GENEROUS  # seconds after the deadline
 ONE_WORKER = "[workers]\ncount = 1\nreload = false\nkill_grace = 0\n"
 HARM = '''
-import ctypes, os, resource, signal, subprocess, sys, time
+import ctypes, io, os, resource, signal, subprocess, sys, time
+
+class Tee:
+    """A stream as people write them: it can do no more than they need."""
+    def write(self, text):
+        return len(text)
+
+class BrokenStream(Tee):
+    def flush(self):
+        raise RuntimeError("no")
+
+def broken_pipe():
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    stream.write("lost")
+    return stream
+
+class Lazy(type(sys)):
+    def __getattr__(self, name):
+        raise ImportError("an extra that is not installed")
 
 def change(what):
     """Leave something changed."""
@@ -36,6 +58,31 @@ def change(what):
     elif what == "streams":
         for number in 0, 1, 2:
             os.close(number)
+    elif what == "limits":
+        for limit, soft in (
+            (resource.RLIMIT_FSIZE, 1000), (resource.RLIMIT_AS, 1 << 30), (resource.RLIMIT_CPU, 60)
+        ):
+            resource.setrlimit(limit, (soft, resource.getrlimit(limit)[1]))
+    elif what == "detached":
+        sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding="utf-8")
+        print("by the new one")
+    elif what == "tee":
+        sys.stdout = sys.stderr = Tee()
+    elif what == "nothing":
+        sys.stdout = None
+    elif what == "broken stream":
+        sys.stdout = BrokenStream()
+    elif what == "broken pipe":
+        sys.stdout = broken_pipe()
+    elif what == "mapping":
+        os.environ = dict(os.environ, LEFT="by the job")
+    elif what == "connection":
+        from gigq.db_utils import get_connection
+        get_connection("own.db").close()
+        assert get_connection("own.db").execute("SELECT 1").fetchone()
+        get_connection("own.db").close()
+    elif what == "module":
+        sys.modules["lazy"] = Lazy("lazy")
     elif what == "directory":
         os.mkdir("away")
         os.chdir("away")
@@ -54,6 +101,10 @@ def look():
         "environment": [os.environ.get("LEFT"), os.environ.get("PATH")],
         "directory": os.getcwd(),
         "blocked": len(blocked),
+        "limits": [
+            resource.getrlimit(limit) for limit in
+            (resource.RLIMIT_FSIZE, resource.RLIMIT_AS, resource.RLIMIT_CPU)
+        ],
         "handlers": [
             str(signal.getsignal(number)).split(" at ")[0] for number in
             (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -76,6 +127,24 @@ def leave_descriptors_and_process():
 def leave(code):
     """Leave without a word."""
     os._exit(code)
+
+def replace_descriptors():
+    """Close what others have opened, as daemons do, and open something else."""
+    os.closerange(3, 1024)
+    global kept
+    kept = [open(f"own{number}", "w+") for number in range(30)]
+
+def close_log():
+    """Close the descriptor of the database's log, and no other."""
+    for name in os.listdir("/proc/self/fd"):
+        if os.path.realpath(f"/proc/self/fd/{name}").endswith(".db-wal"):
+            os.close(int(name))
+
+def first_of_pool():
+    """Need one answer of two, and have the pool end its processes then."""
+    import multiprocessing
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return next(pool.imap_unordered(time.sleep, (0, 60)))
 
 def abort():
     """Crash as C code does."""
@@ -107,6 +176,25 @@ def quick():
     return os.getpid()
 '''
 
+CHANGES = (  # and what is told of each
+    ("umask", "umask"),
+    ("environment", "environment"),
+    ("mapping", "environment"),
+    ("signals", "signals"),
+    ("mask", "signals"),
+    ("timer", "timer"),
+    ("streams", "streams"),
+    ("detached", "streams"),
+    ("tee", "streams"),
+    ("nothing", "streams"),
+    ("broken stream", "streams"),
+    ("broken pipe", "streams"),
+    ("connection", ""),
+    ("module", ""),
+    ("directory", ""),
+    ("limits", "limits"),
+)
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -125,20 +213,14 @@ def test_changes_are_put_back_and_named(folder: Path) -> None:
     """Each change that a job leaves is gone for the next job, in the same worker, and told."""
     with Service(folder, configuration=ONE_WORKER) as service:
         as_it_was = outcome(service, "look")["result"]
-        for what in ("umask", "environment", "signals", "mask", "timer", "streams", "directory"):
+        for what, _ in CHANGES:
             found = outcome(service, "change", what=what)
             assert (found["status"], found["result"]) == ("completed", as_it_was["pid"]), what
             assert outcome(service, "look")["result"] == as_it_was, what
-        service.wait_for("job_left_changes", changed=["streams"])
+        service.wait_for("job_left_changes", changed=["limits"])
         told = [event["changed"] for event in service.events("job_left_changes")]
-        assert told == [
-            ["umask"],
-            ["environment"],
-            ["signals"],
-            ["signals"],
-            ["timer"],
-            ["streams"],
-        ]
+        assert told == [[name] for _, name in CHANGES if name]
+        assert not service.events("store_waiting")
         named = {event["job_name"] for event in service.events("job_left_changes")}
         assert named == {"harm.change"}
         assert len(service.events("worker_ready")) == 1
@@ -233,3 +315,29 @@ def test_busy_thread_left_behind(folder: Path) -> None:
         assert outcome(service, "quick")["result"] == pid
         assert service.stop(seconds=20) == 0
         assert not service.events("worker_lost")
+
+
+@pytest.mark.parametrize("function", ["replace_descriptors", "close_log"])
+@pytest.mark.parametrize("batch", [1, 16])
+def test_descriptors_of_the_database_are_closed(folder: Path, function: str, batch: int) -> None:
+    """Nothing is written into what took their place: that job fails, and the database is whole."""
+    configuration = f"{ONE_WORKER}batch = {batch}\n"
+    with Service(folder, configuration=configuration) as service:
+        assert outcome(service, "quick")["status"] == "completed"
+        for deaths in range(1, 3):
+            job = service.submit(f"harm.{function}", timeout=30, max_attempts=1)
+            found = service.wait_status(job, "failed", seconds=60)
+            assert found["error"] == "worker died: exit code 4"
+            until(lambda deaths=deaths: len(service.events("worker_lost")) == deaths)
+            assert "has closed descriptors" in service.events("worker_lost")[-1]["error"]
+            assert outcome(service, "quick")["status"] == "completed"
+        assert not any(path.stat().st_size for path in folder.glob("own*"))
+    with closing(sqlite3.connect(folder / "gigq.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_processes_that_a_job_ends(folder: Path) -> None:
+    """SIGTERM ends a child that a job has forked, as anywhere: pools rely on it."""
+    with Service(folder, configuration=ONE_WORKER) as service:
+        found = outcome(service, "first_of_pool")
+        assert (found["status"], found["result"]) == ("completed", None)
