@@ -46,6 +46,12 @@ EVENTS = {
     "worker_lost": Event(
         "a worker process died", "error", ("worker", "worker_pid", "status", "error")
     ),
+    "worker_given_up": Event(
+        "a worker process was killed, for it alone could not use the database; its jobs are taken "
+        "back",
+        "error",
+        ("worker", "worker_pid"),
+    ),
     "worker_stuck": Event(
         "a process was killed and does not die, as one that waits for a disk; its job stays "
         "claimed, and another worker takes its place",

@@ -362,6 +362,8 @@ class Pool:
         failures = self._failed_starts[number] = self._failed_starts.get(number, 0) + 1
         delay = restart_delay(failures)
         self._not_before[number] = time.monotonic_ns() + int(delay * _SECOND)
+        if number == _SPARE:
+            self._code.clear()  # it may have died of what it loaded early
         self._log.event(
             "worker_start_failed",
             worker=f"{self._host}.{number}",
@@ -460,6 +462,15 @@ class Pool:
         for child in self.children:
             if child.state is not ChildState.EXITED:
                 child.kill(Reason.SHUTDOWN)
+
+    def give_up(self, name: str) -> None:
+        """Kill the worker of this name, which cannot store what it has, unless it runs a job."""
+        for child in self.children:
+            runs = child.status().phase is Phase.RUNNING
+            dies = child.state in (ChildState.KILLED, ChildState.EXITED)
+            if child.name == name and not runs and not dies:
+                self._log.event("worker_given_up", worker=name, worker_pid=child.pid)
+                child.kill()
 
     @property
     def mortal(self) -> list[Child]:

@@ -3,7 +3,8 @@
 A full disk, a failing one, or a lock that somebody holds: workers and the store thread each find
 out by themselves and keep what they have to store. Here it becomes one trouble of the service, with
 one event at its begin and one at its end. It is over when everybody has stored what was kept, and
-there is room to go on.
+there is room to go on. A worker that cannot, though the store thread can, keeps nobody waiting for
+long: what is wrong is wrong in its process alone, and it is given up.
 """
 
 from __future__ import annotations
@@ -28,19 +29,32 @@ _SECOND = 1_000_000_000
 _SHORTEST = 1 * _SECOND  # from the begin to the first try
 _LONGEST = 60 * _SECOND
 _APART = 60 * _SECOND  # troubles that come sooner after each other are one that lasts
+_ALONE = 10 * _SECOND  # a worker tries each second
 _STORE_THREAD = ""  # where workers have names
 
 
 class StoreTrouble:
     """Who cannot use the database, and since when. Times are nanoseconds of the monotonic clock."""
 
-    def __init__(self, log: Log, store: StoreThread, hold_claims: Callable[[bool], None]) -> None:
-        """Begin without trouble; `hold_claims` is called with True at its begin."""
+    def __init__(
+        self,
+        log: Log,
+        store: StoreThread,
+        hold_claims: Callable[[bool], None],
+        give_up: Callable[[str], None],
+    ) -> None:
+        """Begin without trouble.
+
+        `hold_claims` is called with True at its begin; `give_up` with the name of a worker that is
+        the only one in trouble.
+        """
         self.error: str | None = None  # what is wrong now
         self._log = log
         self._store = store
         self._hold_claims = hold_claims
-        self._troubled: set[str] = set()
+        self._give_up = give_up
+        self._troubled: dict[str, int] = {}  # who, and since when
+        self._works_since = 0  # the store thread's tries; 0: the last one did not
         self._since = self._next = self._ended = 0
         self._patience = _SHORTEST
         self._trying = False
@@ -49,10 +63,12 @@ class StoreTrouble:
 
     def begins(self, who: str, error: str) -> None:
         """Note that somebody cannot store what is to be stored."""
-        self._troubled.add(who)
+        now = time.monotonic_ns()
+        self._troubled.setdefault(who, now)
+        if who == _STORE_THREAD:
+            self._works_since = 0
         if self.error is not None:
             return
-        now = time.monotonic_ns()
         soon = self._ended and now < self._ended + _APART
         self._patience = min(self._patience * 2, _LONGEST) if soon else _SHORTEST
         self._since, self._next = now, now + self._patience
@@ -62,7 +78,7 @@ class StoreTrouble:
 
     def ends(self, who: str) -> None:
         """Note that somebody has stored all that was kept, or is gone."""
-        self._troubled.discard(who)
+        self._troubled.pop(who, None)
 
     def next_look(self) -> int:
         """When `advance` has something to do."""
@@ -78,12 +94,22 @@ class StoreTrouble:
         self._trying = False
         now = time.monotonic_ns()
         self._next = now + _SHORTEST
-        if self._troubled or self.error is None:
+        if self.error is None:
+            return
+        if self._troubled:
+            self._give_up_who_is_alone(now)
             return
         self.error = None
+        self._works_since = 0
         self._ended = now
         self._log.event("store_recovered", seconds=round((now - self._since) / _SECOND, 3))
         self._hold_claims(False)  # noqa: FBT003
+
+    def _give_up_who_is_alone(self, now: int) -> None:
+        self._works_since = self._works_since or now
+        for who, since in list(self._troubled.items()):
+            if now - max(since, self._works_since) >= _ALONE:
+                self._give_up(who)
 
     def describe(self) -> dict[str, Any] | None:
         """Tell what is wrong, and for how many seconds; None when nothing is."""

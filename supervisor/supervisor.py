@@ -87,7 +87,7 @@ class Supervisor:
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._drain_wake)
         self._store = StoreThread(Path(settings.database), self._wake)
         self._store.on_damage = self._give_up
-        self._trouble = StoreTrouble(log, self._store, self._pool.hold_claims)
+        self._trouble = StoreTrouble(log, self._store, self._pool.hold_claims, self._pool.give_up)
         self.is_damaged = False  # the database; a restart would not help
         self._files = FollowedFiles(configuration, self._wake, log)
         self._signals: deque[int] = deque()

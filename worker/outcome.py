@@ -28,7 +28,7 @@ def completed(claim: Claim, result: str | None) -> Outcome:
 def raised(claim: Claim, error: BaseException, *, cause: str = "raised") -> Outcome:
     """Give the outcome of a function that raised."""
     kind = type(error).__name__
-    text = _text(error) if isinstance(error, Exception) else f"{kind}: {_text(error)}"
+    text = text_of(error) if isinstance(error, Exception) else f"{kind}: {text_of(error)}"
     return failed(claim, text or kind, cause=cause, trace=trace_of(error))
 
 
@@ -156,7 +156,8 @@ def _exit_cause(status: int | None) -> str:
     return f"signal:{-status}" if status < 0 else f"exit:{status}"
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Give its text, whatever its class does when it is asked for it."""
     try:
         return str(error)
     except (JobInterrupted, KeyboardInterrupt):

@@ -18,6 +18,7 @@ from gigq.queue.function_reference import SCRIPT_ATTRIBUTE
 from gigq.queue.main_guard import loading
 from gigq.worker.allowed import Allowed, NotAllowedError
 from gigq.worker.import_roots import FreshSourceLoader, ImportRoots, Stamp, stamp
+from gigq.worker.outcome import text_of
 from gigq.worker.time_limit import JobInterrupted
 
 if TYPE_CHECKING:
@@ -94,12 +95,9 @@ class Loader:
     def _load(self, claim: Claim | Code) -> Loaded:
         importlib.invalidate_caches()
         what = claim.script or claim.function_module
-        file = claim.script
-        loaded_from = None if file is None else stamp(file)
         try:
-            with loading(what):
-                module = self._module(claim)
-        except (JobInterrupted, KeyboardInterrupt):
+            return self._found(claim, what)
+        except (JobInterrupted, KeyboardInterrupt, FunctionLoadError, NotAllowedError):
             raise
         except SystemExit as error:
             message = (
@@ -109,6 +107,13 @@ class Loader:
             raise FunctionLoadError(message) from error
         except BaseException as error:
             raise FunctionLoadError(_why_not_imported(claim, error)) from error
+
+    def _found(self, claim: Claim | Code, what: str) -> Loaded:
+        """Find it. Raises whatever its module does, and what it has in place of a function."""
+        file = claim.script
+        loaded_from = None if file is None else stamp(file)
+        with loading(what):
+            module = self._module(claim)
         if file is None:
             file = getattr(module, "__file__", None)
             loaded_from = None if file is None else stamp(file)
@@ -120,6 +125,12 @@ class Loader:
         return _look_at(function)
 
     def _module(self, claim: Claim | Code) -> ModuleType:
+        if claim.script is None and claim.function_module == "__main__" and self._roots is not None:
+            message = (
+                "nobody has noted which script's __main__ it is in; submit the job again by that "
+                "script, and cancel this one"
+            )
+            raise FunctionLoadError(message)
         if claim.script is None:
             return importlib.import_module(claim.function_module)
         main = sys.modules["__main__"]
@@ -198,7 +209,7 @@ def _why_not_imported(claim: Claim | Code, error: BaseException) -> str:
     here = sys.executable
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         what = claim.script or claim.function_module
-        return f"{what} cannot be imported by {here}: {type(error).__name__}: {error}"
+        return f"{what} cannot be imported by {here}: {type(error).__name__}: {text_of(error)}"
     own = error.name == claim.function_module.partition(".")[0] or (
         claim.function_module == error.name
     )

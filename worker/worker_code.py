@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gigq.queue import clock
-from gigq.worker.allowed import Allowed, NotAllowedError
+from gigq.worker.allowed import Allowed
 from gigq.worker.import_roots import ImportRoots, stamp
 from gigq.worker.orders import Code
-from gigq.worker.resolve import FunctionLoadError, Loader
+from gigq.worker.resolve import Loader
 
 if TYPE_CHECKING:
     from gigq.queue.records import Claim
@@ -44,7 +44,7 @@ class WorkerCode:
     def load_early(self, codes: tuple[Code, ...]) -> None:
         """Load what the jobs of others needed; why that does not work, a job will tell."""
         for code in codes:
-            with suppress(FunctionLoadError, NotAllowedError):
+            with suppress(Exception, KeyboardInterrupt):
                 self.loader.load(code)
 
     def tell(self, claim: Claim) -> None:

@@ -315,3 +315,24 @@ def test_file_that_is_no_database(folder: Path) -> None:
         assert service.process.wait(60) == DAMAGED
         assert "no SQLite database" in service.log.read_text()
     assert path.read_bytes() == b"no database at all " * 500
+
+
+@pytest.mark.usefixtures("_strace")
+def test_worker_that_alone_cannot_store(folder: Path, oracle: Oracle) -> None:
+    """It is given up after ten seconds, and its job is taken back: the others go on."""
+    with Service(folder, configuration=WORKERS) as service:
+        service.wait_ready(2)
+        job = service.submit("jobs.wait", {"key": "x"}, max_attempts=2)
+        pid = oracle.wait_begun("x").pid
+        with failing(pid, WRITES):
+            oracle.let_go("x")
+            service.wait_for("store_waiting", seconds=NOTICED_WITHIN)
+            others = [service.submit("jobs.quick", {"key": f"quick-{n}"}) for n in range(3)]
+            given_up = service.wait_for("worker_given_up", seconds=10 + NOTICED_WITHIN)
+            assert given_up["worker_pid"] == pid
+        service.wait_for("store_recovered", seconds=NOTICED_WITHIN)
+        for each in (job, *others):
+            service.wait_status(each, "completed")
+        assert service.queue.get_status(job)["attempts"] == 2
+        assert len(service.events("worker_given_up")) == 1
+    oracle.check()

@@ -84,3 +84,17 @@ def test_spare_runs_nothing(folder: Path, oracle: Oracle) -> None:
         assert service.workers() == []
         assert service.told("resume")[0] == 0
         spare(service)
+
+
+def test_code_that_kills_whoever_loads_it(folder: Path, oracle: Oracle) -> None:
+    """Spares get ready without it; the job that asked for it has failed."""
+    write_jobs(folder, "import os\nos._exit(7)", "deadly.py")
+    with Service(folder, configuration=CONFIGURATION) as service:
+        spare(service)
+        job = service.submit("deadly.function", max_attempts=1)
+        found = service.wait_status(job, "failed")
+        assert found["error"] == "worker died: exit code 7"
+        spare(service)
+        quick = service.submit("jobs.quick", {"key": "x"})
+        service.wait_status(quick, "completed")
+    oracle.check()

@@ -46,6 +46,13 @@ loader = service()
 told = []
 """
 
+LAZY = """
+class Lazy:
+    def __getattr__(self, name):
+        raise RuntimeError("not here")
+Lazy = Lazy()
+"""
+
 
 def run(folder: Path, code: str, **files: str) -> Any:  # noqa: ANN401
     """Write files (`a__b` is a/b.py) and run code beside a loader; what it noted in `told`."""
@@ -479,6 +486,17 @@ class TestFailures:
         'claim(here, "jobs:VALUE")': (
             "VALUE in module jobs ({here}/jobs.py) is a int, not a function"
         ),
+        'claim(here, "jobs:Lazy.work")': (
+            "jobs cannot be imported by {python}: RuntimeError: not here"
+        ),
+        'claim(here, "late:work")': "late cannot be imported by {python}: ImportError: an extra",
+        'claim(here, "mute:work")': (
+            "mute cannot be imported by {python}: Mute: Mute, which cannot be shown as text"
+        ),
+        'claim(here, "__main__:refusal")': (
+            "nobody has noted which script's __main__ it is in; submit the job again by that "
+            "script, and cancel this one"
+        ),
         'claim(here, "broken:work")': (
             "broken cannot be imported by {python}: ZeroDivisionError: division by zero"
         ),
@@ -496,7 +514,9 @@ class TestFailures:
         """Each sentence names the module or file, and what would help."""
         write(tmp_path / "notes.txt", "not Python at all")
         files = {
-            "jobs": "VALUE = 1\nclass Kind: ...\ndef work(): ...",
+            "jobs": f"VALUE = 1\nclass Kind: ...\n{LAZY}def work(): ...",
+            "late": "def __getattr__(name): raise ImportError('an extra')",
+            "mute": "class Mute(Exception):\n    def __str__(self): raise self\nraise Mute",
             "broken": "1 / 0",
             "needs": "import pandaz",
         }
