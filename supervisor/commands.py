@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _COUNTS_WITHIN = 0.3  # seconds; beyond, the last known figures are given
 _MOST_WORKERS = 1000
+_NOT_AT_THE_END = ("scale", "drain", "resume")  # they would begin again what is being ended
 
 
 class Commands:
@@ -52,6 +53,9 @@ class Commands:
         }
         if order not in orders:
             message = f"this service knows no order {order!r}; is its version the same?"
+            raise GigqError(message)
+        if order in _NOT_AT_THE_END and self._facts()["state"] == "draining":
+            message = f"the service is stopping: there is nothing to {order} any more"
             raise GigqError(message)
         return orders[order](fields)
 
@@ -112,7 +116,13 @@ class Commands:
 
     def _drain(self, _: dict[str, Any]) -> Pending:
         self._pool.pause()
-        return Pending(lambda: None if self._pool.mortal else {"workers": 0})
+
+        def done() -> dict[str, Any] | None:
+            if not self._pool.paused:
+                return {"error": "somebody has resumed the service before it was drained"}
+            return None if self._pool.mortal else {"workers": 0}
+
+        return Pending(done)
 
     def _resume(self, _: dict[str, Any]) -> Pending:
         self._pool.resume()

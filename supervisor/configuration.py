@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,7 @@ class Configuration:
             return self._in_force
         try:
             settings = read_settings(self.path)
-            settings.worker_environment()
-            _check_interpreter(settings, self.path)
+            check_paths(settings, self.path)
         except SettingsError as error:
             self.refused = str(error)
             self._log.event("configuration_refused", error=self.refused)
@@ -55,9 +55,18 @@ class Configuration:
         return msgspec.structs.replace(settings, database=self._in_force.database)
 
 
-def _check_interpreter(settings: Settings, configuration: Path) -> None:
-    """Refuse an interpreter that cannot start, before workers are replaced by none."""
-    python = settings.workers.python
-    if python and shutil.which(python) is None:
-        message = f"{configuration}: workers.python: {python} is not there or not executable"
+def check_paths(settings: Settings, configuration: Path | None) -> None:
+    """Refuse settings by which no worker could start, or no job run, as things are.
+
+    Raises SettingsError: for an environment file that cannot be read, an interpreter that cannot
+    be started, a directory that cannot be entered.
+    """
+    settings.worker_environment()
+    workers, wrong = settings.workers, ""
+    if workers.python and shutil.which(workers.python) is None:
+        wrong = f"workers.python: {workers.python} is not there or not executable"
+    elif workers.directory and not os.access(workers.directory, os.X_OK):
+        wrong = f"workers.directory: {workers.directory} cannot be entered"
+    if wrong:
+        message = f"{configuration}: {wrong}"
         raise SettingsError(message)

@@ -24,6 +24,7 @@ from gigq.queue.errors import (
 from gigq.queue.identity import start_ticks
 from gigq.queue.service_lock import service_holder
 from gigq.queue.settings import find_configuration, find_database, read_settings
+from gigq.supervisor.configuration import check_paths
 from gigq.supervisor.control import ask
 from gigq.supervisor.install.commands import install, uninstall, upgrade
 from gigq.supervisor.status_text import describe_service
@@ -37,6 +38,7 @@ EXIT_FAILED = 1
 EXIT_STOPPED = 3  # of `status`, as in LSB's init script actions
 EXIT_UNKNOWN = 4
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: a restart would not help
+EXIT_INTERRUPTED = 130
 
 _database = click.argument(
     "database", required=False, type=click.Path(readable=False, path_type=Path)
@@ -120,7 +122,8 @@ def stop(database: Path | None, configuration: Path | None, *, now: bool) -> Non
         if holder is None:
             click.echo(f"no gigqd serves {path}", err=True)
             return
-        _end(holder, path, signal.SIGQUIT if now else signal.SIGTERM)
+        with _patient("it stops when its running jobs have ended, or at its drain timeout"):
+            _end(holder, path, signal.SIGQUIT if now else signal.SIGTERM)
         click.echo(f"stopped: gigqd of {path}", err=True)
 
 
@@ -232,7 +235,8 @@ def scale(count: int, database: Path | None, configuration: Path | None) -> None
 def drain(database: Path | None, configuration: Path | None) -> None:
     """Claim no more; returns when the running jobs have ended. The service stays."""
     with _told():
-        _order(database, configuration, "drain")
+        with _patient("no job is claimed any more, until: gigqd resume"):
+            _order(database, configuration, "drain")
         click.echo("drained: no job runs, and none is claimed until: gigqd resume", err=True)
 
 
@@ -253,6 +257,7 @@ def check(configuration: Path | None) -> None:
     with _told():
         found = find_configuration(configuration)
         settings = read_settings(found)
+        check_paths(settings, found)
         workers = settings.worker_count()
         name = found or "no configuration file: the defaults"
         click.echo(f"{name}: valid; workers: {workers}; database: {settings.database}")
@@ -292,6 +297,16 @@ def _count(text: str) -> int:
 
 for _of_systemd in (install, upgrade, uninstall):
     main.add_command(_of_systemd)
+
+
+@contextmanager
+def _patient(effect: str) -> Iterator[None]:
+    """Say, where somebody does not want to wait any longer, what goes on all the same."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"gigqd: not waiting any longer; {effect}", err=True)
+        sys.exit(EXIT_INTERRUPTED)
 
 
 @contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import chdir
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import GENEROUS, Service, until, write_jobs
+from harness import GENEROUS, GIGQD, Service, until, write_jobs
 
 from gigq import Job
 
@@ -315,3 +316,19 @@ def test_late_worker_of_older_settings(folder: Path) -> None:
         assert service.told("reload")[0] == 0
         service.wait_ready(2)
         assert service.told("reload")[0] == 0
+
+
+@pytest.mark.parametrize("wrong", ["directory = '/no/such/folder'", "python = '/no/such/python'"])
+def test_paths_that_are_not_there(folder: Path, oracle: Oracle, wrong: str) -> None:
+    """By them no job could run: they are refused by a check, and by a service that runs."""
+    with Service(folder, configuration=workers(1)) as service:
+        service.wait_ready()
+        service.configure(workers(1, wrong))
+        refused = service.wait_for("configuration_refused")
+        assert f"gigqd.toml: workers.{wrong.partition(' ')[0]}: /no/such/" in refused["error"]
+        command = [*GIGQD, "check", "--config", str(service.configuration)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (78, f"gigqd: {refused['error']}\n")
+        job = service.submit("jobs.quick", {"key": "x"})
+        service.wait_status(job, "completed")
+    oracle.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from harness import GENEROUS, Locker, Service, until
 
+from gigq.queue.companions import Companions
+from gigq.queue.errors import GigqError
 from gigq.queue.identity import start_ticks
+from gigq.supervisor.control import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,3 +230,57 @@ def test_stop_while_starting(folder: Path, number: signal.Signals) -> None:
         assert not service.events("worker_lost")
         lines = service.log.read_text().splitlines()
         assert lines == [line for line in lines if line.startswith("{")]
+
+
+def test_orders_at_the_end(folder: Path, oracle: Oracle) -> None:
+    """A service that stops begins nothing again, whatever it is told meanwhile."""
+    with Service(folder, configuration=ONE_WORKER) as service:
+        service.submit("jobs.wait", {"key": "x"})
+        oracle.wait_begun("x")
+        service.process.send_signal(signal.SIGTERM)
+        service.wait_for("service_draining")
+        waiting = service.submit("jobs.quick", {"key": "y"})
+        for order, fields in ("resume", {}), ("scale", {"count": 2}), ("drain", {}), ("reload", {}):
+            with pytest.raises(GigqError, match="the service is stopping"):
+                ask(Companions(service.database).control, order, **fields)
+        oracle.let_go("x")
+        assert service.process.wait(30) == 0
+        assert service.queue.get_status(waiting)["status"] == "pending"
+    oracle.check()
+
+
+def is_taken(service: Service) -> bool:
+    """Tell whether a service claims nothing any more."""
+    status = json.loads(service.told("status", "--json")[1])
+    return bool(status["paused"])
+
+
+@pytest.mark.parametrize("order", ["drain", "stop"])
+def test_nobody_waits_any_longer(folder: Path, oracle: Oracle, order: str) -> None:
+    """^C ends the waiting, and says what goes on all the same."""
+    with Service(folder, configuration=ONE_WORKER) as service:
+        service.submit("jobs.wait", {"key": "x"})
+        oracle.wait_begun("x")
+        with service.command(order) as command:
+            until(lambda: is_taken(service), what=f"{order} was taken")
+            command.send_signal(signal.SIGINT)
+            _, errors = command.communicate(timeout=30)
+            assert command.returncode == 130
+            assert "not waiting any longer; " in errors
+        oracle.let_go("x")
+    oracle.check()
+
+
+def test_drain_that_is_resumed(folder: Path, oracle: Oracle) -> None:
+    """Whoever waits for the drained service is told that it was resumed."""
+    with Service(folder, configuration=ONE_WORKER) as service:
+        service.submit("jobs.wait", {"key": "x"})
+        oracle.wait_begun("x")
+        with service.command("drain") as drain:
+            until(lambda: is_taken(service), what="drain was taken")
+            assert service.told("resume")[0] == 0
+            _, errors = drain.communicate(timeout=30)
+            assert drain.returncode == 1
+            assert "resumed" in errors
+        oracle.let_go("x")
+    oracle.check()
