@@ -93,9 +93,11 @@ class JobQueue:
 
     @contextmanager
     def _look(self) -> Iterator[SqliteStore | None]:
-        """Hold the store; None where there is no database yet."""
+        """Hold the store; None where there is no database yet, and one may be made."""
         with self._lock:
-            if self._store is None:
+            if self._store is None and not self._initialize:
+                self._store = SqliteStore(self.db_path, create=False)
+            elif self._store is None:
                 with suppress(EmptyDatabaseError):
                     self._store = SqliteStore(self.db_path, create=False)
             yield self._store
@@ -115,6 +117,9 @@ class JobQueue:
 
     def submit_many(self, jobs: Iterable[Job]) -> list[JobHandle]:
         """Submit up to 100,000 jobs, all or nothing; their ids. Raises as `submit` does."""
+        if isinstance(jobs, Job):
+            message = "submit_many takes several jobs; this is one, for `submit`"
+            raise InvalidJobError(message)
         listed = list(jobs)
         self.submit_workflow(listed)
         return [JobHandle.of(job.id, self) for job in listed]
@@ -190,10 +195,16 @@ class JobQueue:
         Args:
             before_timestamp: A datetime or its ISO text; naive is local.
 
-        Returns how many were deleted. Parents of unfinished jobs stay.
+        Returns how many were deleted. Parents of unfinished jobs stay. Raises InvalidJobError for
+        what is no time.
 
         """
-        before = None if before_timestamp is None else clock.from_text(before_timestamp)
+        try:
+            before = None if before_timestamp is None else clock.from_text(before_timestamp)
+        except (ValueError, AttributeError, OverflowError):
+            given = shown(before_timestamp)
+            message = f"before_timestamp has to be a datetime or its ISO text; this is {given}"
+            raise InvalidJobError(message) from None
         with self._look() as store:
             return 0 if store is None else store.clear(before)
 

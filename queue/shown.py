@@ -14,6 +14,13 @@ def shown(value: object) -> str:
     return shortened(text)
 
 
+def in_one_line(text: str) -> str:
+    """Show what would end a line, or steer a terminal, as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def shortened(text: str) -> str:
     """Cut a text where it is long."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+from collections.abc import Iterable
 from graphlib import CycleError as GraphCycle
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from gigq.queue.shown import shown
 from gigq.queue.task import TaskWrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gigq.queue.job_queue import JobQueue
 
@@ -42,13 +44,15 @@ class Workflow:
     def add_job(self, job: Job, depends_on: Iterable[Job] | Job | None = None) -> Job:
         """Add a job that waits until all of `depends_on` are completed; gives the job.
 
-        Raises WorkflowError for a job that is in a workflow already.
+        Raises WorkflowError for a job that is in a workflow already, and for what is no Job.
         """
+        _require_job("add_job takes a Job", job)
+        parents = _parents(depends_on)
         if job._workflow is not None:  # noqa: SLF001 (the two classes are one room)
             which = "this" if job.id in self.job_map else "another"
             message = f"job {job.name!r} is in {which} workflow already; make a new Job for it"
             raise WorkflowError(message)
-        for parent in (depends_on,) if isinstance(depends_on, Job) else depends_on or ():
+        for parent in parents:
             if parent.id not in job.dependencies:
                 job.dependencies.append(parent.id)
         job._workflow = self.id  # noqa: SLF001
@@ -83,11 +87,32 @@ class Workflow:
 
         Raises CycleError, UnknownDependencyError, InvalidJobError; nothing was written then.
         """
+        if isinstance(queue, str | os.PathLike) or not hasattr(queue, "submit_workflow"):
+            message = f"submit_all takes a JobQueue, not {shown(queue)}"
+            raise WorkflowError(message)
         done = self._submitted.setdefault(queue.db_path, set())
         new = [job for job in self.jobs if job.id not in done]
         queue.submit_workflow(new, NewWorkflow(self.id, self.name))
         done.update(job.id for job in new)
         return [JobHandle.of(job.id, queue) for job in self.jobs]
+
+
+def _parents(value: Any) -> tuple[Job, ...]:  # noqa: ANN401 (whatever somebody gives)
+    what = "depends_on takes a Job or several"
+    if value is None or isinstance(value, Job):
+        return () if value is None else (value,)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        _require_job(what, value)
+    parents = tuple(value)
+    for each in parents:
+        _require_job(what, each)
+    return parents
+
+
+def _require_job(what: str, value: Any) -> None:  # noqa: ANN401
+    if not isinstance(value, Job):
+        message = f"{what}, not {shown(value)}; make one by Job(name, function)"
+        raise WorkflowError(message)
 
 
 def parents_first(jobs: Sequence[Job]) -> list[Job]:

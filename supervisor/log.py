@@ -24,6 +24,7 @@ sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 import structlog  # noqa: E402
 
 from gigq.queue.events import EVENTS  # noqa: E402
+from gigq.queue.shown import in_one_line  # noqa: E402
 from gigq.supervisor.journal import Journal, entry_of, journal_is_output  # noqa: E402
 from gigq.version import __version__  # noqa: E402
 
@@ -209,13 +210,13 @@ def _as_text(_: object, __: str, fields: MutableMapping[str, Any]) -> str:
 
 def _message(fields: MutableMapping[str, Any]) -> str:
     if fields["event"] == "job_output":
-        return f"{fields['job_name']} | {fields['line']}"
+        return f"{in_one_line(fields['job_name'])} | {fields['line']}"
     return f"{fields['event']} {_told(fields)}".rstrip()
 
 
 def _told(fields: MutableMapping[str, Any]) -> str:
     shown = dict(_shown(fields))
-    name = shown.pop("job_name", "")
+    name = in_one_line(shown.pop("job_name", ""))
     return " ".join([name] * bool(name) + [f"{key}={_word(value)}" for key, value in shown.items()])
 
 
@@ -233,5 +234,5 @@ def _shown(fields: MutableMapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _word(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    text = str(value)
+    text = in_one_line(str(value))
     return repr(text) if " " in text or not text else text

@@ -266,3 +266,18 @@ def test_values_that_change(queue: JobQueue) -> None:
 
     with pytest.raises(NotJsonError, match=r"params.*RuntimeError was raised"):
         queue.submit(Job("growing", "os.getcwd", {"x": Growing(a=1)}))
+
+
+def test_one_where_several_are_wanted(queue: JobQueue) -> None:
+    """A single job is not taken for a list of them."""
+    before = queue.stats()
+    with pytest.raises(InvalidJobError, match="this is one, for `submit`"):
+        queue.submit_many(Job("job", print))  # type: ignore[arg-type]
+    assert queue.stats() == before
+
+
+@pytest.mark.parametrize("before", ["yesterday", 3, b"2026-01-01", object()])
+def test_times_that_are_none(queue: JobQueue, before: Any) -> None:  # noqa: ANN401
+    """Nothing is cleared before a time that is none."""
+    with pytest.raises(InvalidJobError, match="before_timestamp has to be a datetime"):
+        queue.clear_completed(before)

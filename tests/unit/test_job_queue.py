@@ -465,8 +465,9 @@ class TestFile:
         """Without `initialize` a missing database is refused, an existing one used."""
         path = tmp_path / "gigq.db"
         with JobQueue(path, initialize=False) as queue:
-            with pytest.raises(StoreError, match="there is no database"):
-                queue.submit(Job("job", print))
+            for use in (lambda: queue.submit(Job("job", print)), queue.stats, queue.list_jobs):
+                with pytest.raises(StoreError, match="there is no database"):
+                    use()
             with JobQueue(path) as other:
                 other.submit(Job("job", print))
             queue.submit(Job("job", print))

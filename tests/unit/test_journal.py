@@ -102,7 +102,7 @@ journal.Journal.__init__.__defaults__ = (sys.argv[2],)
 opened = log.Log("info", "auto")
 opened.event("service_stopped")
 opened.configure("info", "text")
-opened.event("watch_failed", error="a reason")
+opened.event("watch_failed", error="a reason\\n\\x1b[31m")
 opened.close()
 """
 
@@ -125,3 +125,5 @@ def test_where_events_go(
     else:
         assert '"event": "service_stopped"' in first
         assert "watch_failed" in rest[0]
+        assert r"error='a reason\\n\\x1b[31m'" in rest[0]
+        assert len(rest) == 1

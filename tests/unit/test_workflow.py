@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -80,6 +80,18 @@ class TestBuilding:
         """add_task refuses a function without @task."""
         with pytest.raises(TypeError, match="decorated with @task, not <built-in function print>"):
             Workflow("w").add_task(print)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("parents", ["a", ["a"], 1, [None], load, {1: 2}])
+    def test_what_is_no_job(self, parents: Any) -> None:  # noqa: ANN401
+        """It is refused, and named; nothing is added."""
+        flow = Workflow("flow")
+        with pytest.raises(WorkflowError, match="depends_on takes a Job or several, not "):
+            flow.add_job(Job("job", print), parents)
+        with pytest.raises(WorkflowError, match="add_job takes a Job, not "):
+            flow.add_job(parents)
+        with pytest.raises(WorkflowError, match="submit_all takes a JobQueue, not "):
+            flow.submit_all(parents)
+        assert flow.jobs == []
 
     def test_job_in_two_workflows(self) -> None:
         """A job belongs to one workflow, and stands in it once."""
