@@ -250,7 +250,7 @@ class JobQueue:
         Raises InvalidJobError for a word that is no status, and a limit that is no number.
         """
         if limit is not None:
-            values.integer(limit, "limit")
+            values.integer(limit, "limit", 0)
         states = None if status is None else STATES_OF[_status(status)]
         with self._look() as store:
             rows = [] if store is None else store.jobs(JobFilter(states=states, limit=limit))

@@ -146,7 +146,7 @@ class SqliteStore(SqliteLooks):
                 _, name, parent, parent_state = failed
                 message = (
                     f"its parent {name!r} ({parent}) is {parent_state}; "
-                    f"requeue that one, and this job comes back with it"
+                    f"requeue that one first; what was cancelled because of it comes back with it"
                 )
                 raise WorkflowError(message)
             moves.requeue(job, state, queue)

@@ -83,6 +83,8 @@ def integer(value: object, what: str, least: int = -_INTEGER_LIMIT) -> int:
     """Give an integer that a database can hold."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _INTEGER_LIMIT:
         bound = f" of at least {least}" if least > -_INTEGER_LIMIT else ""
+        if isinstance(value, int) and value >= _INTEGER_LIMIT:
+            bound = " below 2 ** 63"
         message = f"{what} has to be an integer{bound}; this is {shown(value)}"
         raise InvalidJobError(message)
     return value
@@ -95,6 +97,8 @@ def seconds(value: object, what: str, *, positive: bool = False) -> float:
         return number
     least = "more than 0" if positive else "0 or more"
     hint = "; None is no limit" if what == "timeout" else ""
+    if number > _LONGEST:
+        least = f"at most {_LONGEST:,.0f}"
     message = f"{what} has to be a number of seconds, {least}{hint}; this is {shown(value)}"
     raise InvalidJobError(message)
 

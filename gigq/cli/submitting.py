@@ -74,7 +74,7 @@ def submit(
     A worker imports it from the current directory, or from where it is installed. Prints "Job
     submitted: ID".
     """
-    named = name or function.rpartition(".")[2]
+    named = function.rpartition(".")[2] if name is None else name
     job = _job(where, Job, named, function, _params(params), **options)
     if not unchecked:
         _check(function)
@@ -111,7 +111,9 @@ def run(
     text = shlex.join(argv)
     short = text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
     params = {"argv": list(argv)}
-    job = _job(where, CommandJob, name or short, f"{MODULE}.{NAME}", params, **options)
+    job = _job(
+        where, CommandJob, short if name is None else name, f"{MODULE}.{NAME}", params, **options
+    )
     _submit(where, job, After(wait, follow, quiet))
 
 

@@ -112,7 +112,7 @@ class TestRefusals:
             ({"priority": 1.0}, "priority has to be an integer; this is 1.0"),
             ({"priority": True}, "priority has to be an integer; this is True"),
             ({"priority": "high"}, "priority has to be an integer; this is 'high'"),
-            ({"priority": 2**63}, f"priority has to be an integer; this is {2**63}"),
+            ({"priority": 2**63}, f"priority has to be an integer below 2 ** 63; this is {2**63}"),
             ({"max_attempts": 0}, "max_attempts has to be an integer of at least 1; this is 0"),
             ({"max_attempts": -1}, "max_attempts has to be an integer of at least 1; this is -1"),
             (
@@ -121,7 +121,7 @@ class TestRefusals:
             ),
             (
                 {"max_attempts": 2**63},
-                f"max_attempts has to be an integer of at least 1; this is {2**63}",
+                f"max_attempts has to be an integer below 2 ** 63; this is {2**63}",
             ),
             *(
                 (
@@ -136,9 +136,17 @@ class TestRefusals:
                     "300",
                     True,
                     float("nan"),
-                    float("inf"),
-                    2 * LONGEST,
                 )
+            ),
+            *(
+                (
+                    {"timeout": value},
+                    (
+                        "timeout has to be a number of seconds, at most 3,162,240,000; "
+                        f"None is no limit; this is {value!r}"
+                    ),
+                )
+                for value in (float("inf"), 2 * LONGEST)
             ),
             *(
                 (
