@@ -119,6 +119,11 @@ EVENTS = {
     "store_recovered": Event(
         "the database can be written again, and claiming goes on", fields=("seconds",)
     ),
+    "database_replaced": Event(
+        "another file has the name of the database that is served: the service drains and ends",
+        "error",
+        ("error",),
+    ),
     "store_damaged": Event(
         "the database file is damaged: it is left as it is, and the service drains and ends",
         "error",

@@ -47,6 +47,9 @@ def serve(settings: Settings, configuration: Path | None, path: Path, count: int
             # A watchdog that misses its signs of life sends SIGABRT: this tells where it hung.
             faulthandler.enable(all_threads=False)  # others may run on, and not be readable
             supervisor.run()
+            if supervisor.is_replaced:
+                message = f"{path} was replaced while it was served; start gigqd anew"
+                raise GigqError(message)
             return not supervisor.is_damaged
         finally:
             log.close()

@@ -31,6 +31,7 @@ from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
 from gigq.supervisor.reclaims import Reclaims
 from gigq.supervisor.remains import Remains
+from gigq.supervisor.served_file import Place
 from gigq.supervisor.status_text import describe_state
 from gigq.supervisor.store_thread import StoreThread
 from gigq.supervisor.store_trouble import StoreTrouble
@@ -52,6 +53,7 @@ _AWAITED = 0.01  # seconds between looks whether an order has had its effect
 _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
 _LAST_RECORDS = 10.0  # seconds for the database to take what is left at the end
 _KILL_AFTER = 5.0  # seconds after kill_grace before a stopping service kills whatever is left
+_NAME = "the file's name"  # where workers in trouble have theirs
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
@@ -89,6 +91,7 @@ class Supervisor:
         self._store.on_damage = self._give_up
         self._trouble = StoreTrouble(log, self._store, self._pool.hold_claims, self._pool.give_up)
         self.is_damaged = False  # the database; a restart would not help
+        self.is_replaced = False  # by another file; a restart serves that
         self._files = FollowedFiles(configuration, self._wake, log)
         self._signals: deque[int] = deque()
         self._ready: set[str] = set()
@@ -100,6 +103,7 @@ class Supervisor:
             self._reclaims.tell,
             self._pool.cancel,
             self._pool.wake_one,
+            self._see_place,
         )
         self._survey.listen(self._selector)
         self._streams: dict[str, OutputStream] = {}
@@ -328,6 +332,20 @@ class Supervisor:
         if not self.is_damaged:
             self.is_damaged = True
             self._log.event("store_damaged", error=error)
+            self._drain()
+
+    def _see_place(self, place: Place) -> None:
+        """Claim nothing while the database has no name, and end where another file has it."""
+        path = self._settings.database
+        if place is Place.NOTHING:
+            error = f"{path} was moved or deleted; move it back, or stop the service"
+            self._trouble.begins(_NAME, error)
+        else:
+            self._trouble.ends(_NAME)
+        if place is Place.ANOTHER and not self.is_replaced:
+            self.is_replaced = True
+            error = f"{path} is another file now; the service ends, to be started on that one"
+            self._log.event("database_replaced", error=error)
             self._drain()
 
     # What is looked at now and then

@@ -20,6 +20,7 @@ import psutil
 import pytest
 from harness import GENEROUS, GIGQD, Service, replace, until, write_jobs
 
+from gigq.queue.backup_to import back_up_to
 from gigq.queue.companions import Companions
 from gigq.queue.identity import own_identity, start_ticks
 from gigq.queue.sqlite_store import SqliteStore
@@ -584,3 +585,41 @@ def test_job_opens_the_database_file(folder: Path) -> None:
         with closing(sqlite3.connect(service.database)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert service.queue.stats()["completed"] == len(jobs)
+
+
+def test_database_is_moved_and_comes_back(folder: Path, oracle: Oracle) -> None:
+    """Nothing is claimed while the file has no name, and all goes on when it has it again."""
+    with Service(folder, configuration=TWO_WORKERS) as service:
+        service.wait_ready(2)
+        running = service.submit("jobs.wait", {"key": "x"})
+        oracle.wait_begun("x")
+        away = service.database.with_name("away.db")
+        service.database.rename(away)
+        waiting = service.wait_for("store_waiting")
+        assert f"{service.database} was moved or deleted" in waiting["error"]
+        oracle.let_go("x")
+        away.rename(service.database)
+        service.wait_for("store_recovered")
+        job = service.submit("jobs.quick", {"key": "y"})
+        for each in (running, job):
+            assert service.wait_status(each, "completed")["attempts"] == 1
+    oracle.check()
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_database_is_replaced(folder: Path, oracle: Oracle, *, rests: bool) -> None:
+    """The service finishes what runs, and ends: it would serve a file that nobody sees."""
+    with Service(folder, configuration=TWO_WORKERS) as service:
+        service.wait_ready(2)
+        if not rests:
+            service.submit("jobs.wait", {"key": "x"})
+            oracle.wait_begun("x")
+        saved = folder / "saved.db"
+        back_up_to(service.database, saved)
+        saved.replace(service.database)
+        replaced = service.wait_for("database_replaced")
+        assert f"{service.database} is another file now" in replaced["error"]
+        oracle.let_go("x")
+        assert service.process.wait(30) == 1
+        assert service.events("service_stopped")
+    oracle.check()

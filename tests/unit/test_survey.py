@@ -27,6 +27,10 @@ LOOKS = 3  # more than pass before a rest
 SECOND = 1_000_000_000
 
 
+def _nothing(_: object) -> None:
+    pass
+
+
 class Looking:
     """A survey of a database, by a supervisor that is this process."""
 
@@ -36,7 +40,7 @@ class Looking:
         self.woken = 0
         self.looks = 0
         self._thread = StoreThread(path, lambda: None)
-        self.survey = Survey(self._thread, path, lambda _: None, lambda _: None, self._wake)
+        self.survey = Survey(self._thread, path, _nothing, _nothing, self._wake, _nothing)
         self._selector = selectors.DefaultSelector()
         self.survey.listen(self._selector)
         self.worker = self.store.register("worker", own_identity(), parent=own_identity())
