@@ -10,7 +10,7 @@ import os
 import sys
 from functools import cache, lru_cache
 from pathlib import Path
-from types import MethodType
+from types import CodeType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gigq.queue.errors import FunctionReferenceError
@@ -101,8 +101,13 @@ def why_not_a_job(function: Callable[..., Any]) -> str | None:
         return "is defined inside another function; move it to the top level of its module"
     if isinstance(function, MethodType) and not isinstance(function.__self__, type):
         return "is a method of an object, which stays in this process; use a function"
+    return why_it_never_runs(function)
+
+
+def why_it_never_runs(function: Callable[..., Any]) -> str | None:
+    """Say why a call would run nothing of the function, None when it would."""
     code = getattr(function, "__code__", None)
-    flags = 0 if code is None else code.co_flags
+    flags = code.co_flags if isinstance(code, CodeType) else 0
     if flags & _ASYNCHRONOUS:
         return "is asynchronous; wrap it: def job(): return asyncio.run(main())"
     if flags & _GENERATOR:

@@ -53,6 +53,8 @@ def describe_service(status: dict[str, Any]) -> str:
     if trouble := status.get("trouble"):
         since = describe_seconds(trouble["seconds"])
         lines.insert(1, f"! nothing is claimed since {since}: {trouble['error']}")
+    if refused := status.get("configuration_refused"):
+        lines.insert(1, f"! a changed configuration is refused: {refused}")
     return "\n".join(lines + [_describe_worker(worker) for worker in workers])
 
 

@@ -141,6 +141,7 @@ class Supervisor:
             "started_at": clock.offset_text(self._started_at),
             "state": "running" if self._draining_until is None else "draining",
             "last_reload_successful": not self._configuration.refused,
+            "configuration_refused": self._configuration.refused or None,
             "trouble": self._trouble.describe(),
         }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gigq.queue.function_reference import SCRIPT_ATTRIBUTE
+from gigq.queue.function_reference import SCRIPT_ATTRIBUTE, why_it_never_runs
 from gigq.queue.main_guard import loading
 from gigq.worker.allowed import Allowed, NotAllowedError
 from gigq.worker.import_roots import FreshSourceLoader, ImportRoots, Stamp, stamp
@@ -178,6 +178,10 @@ def _attribute(module: ModuleType, claim: Claim | Code) -> Callable[..., Any]:
 
 
 def _look_at(function: Callable[..., Any]) -> Loaded:
+    why_not = why_it_never_runs(function)
+    if why_not is not None:
+        message = f"{function.__qualname__} {why_not}"
+        raise FunctionLoadError(message)
     if _asks_for_nothing(function):
         return Loaded(function, takes_parent_results=False, requires_job_results=False)
     import inspect  # noqa: PLC0415 (slow, and rarely needed)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from gigq.cli.exits import Failure
+from gigq.cli.exits import Exit, Failure
 from gigq.cli.identify import find_job
-from gigq.cli.options import command, id_argument, pass_where
+from gigq.cli.options import command, ids_argument, pass_where
 from gigq.cli.show.style import out
+from gigq.queue.errors import WorkflowError
 from gigq.queue.states import STATUS, JobStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gigq.cli.where import Where
     from gigq.queue.job_queue import JobQueue
     from gigq.queue.records import JobRow
@@ -29,48 +33,74 @@ def _found(where: Where, prefix: str) -> JobRow:
         return find_job(store, prefix)
 
 
-@command("cancel", shows="7f3a --running")
-@id_argument
-@click.option("--running", is_flag=True, help="End it even if it runs, as at its deadline.")
-@pass_where
-def cancel(where: Where, job: str, *, running: bool) -> None:
-    """Cancel a job.
-
-    Jobs that need it are cancelled with it, unless they say otherwise.
-    """
-    row = _found(where, job)
+def _change_each(
+    where: Where, jobs: Sequence[str], change: Callable[[JobQueue, JobRow], None]
+) -> None:
+    """Change each of these jobs; what cannot be done is said, and does not keep the others."""
+    code = Exit.DONE
     with _queue(where) as queue:
+        for job in jobs:
+            try:
+                change(queue, _found(where, job))
+            except Failure as error:
+                error.show()
+                code = Exit.FAILED
+    if code:
+        sys.exit(code)
+
+
+@command("cancel", shows="7f3a --running")
+@ids_argument
+@click.option("--running", is_flag=True, help="End them even if they run, as at their deadline.")
+@pass_where
+def cancel(where: Where, jobs: tuple[str, ...], *, running: bool) -> None:
+    """Cancel jobs.
+
+    Jobs that need them are cancelled with them, unless they say otherwise.
+    """
+
+    def one(queue: JobQueue, row: JobRow) -> None:
         done = queue.cancel(row.uuid, running=running)
         now = queue.statuses([row.uuid]).get(row.uuid, JobStatus.CANCELLED)
-    if done and now is JobStatus.RUNNING:
-        out(f"Job {row.uuid} is being ended; wait for that with: gigq wait {row.uuid}")
-    elif done:
-        out(f"Job {row.uuid} cancelled.")
-    else:
-        message = f"could not cancel job {row.uuid}: it is {now.value}"
-        if now is JobStatus.RUNNING:
-            message += f"; end it with: gigq cancel {row.uuid} --running"
-        raise Failure(message)
+        if done and now is JobStatus.RUNNING:
+            out(f"Job {row.uuid} is being ended; wait for that with: gigq wait {row.uuid}")
+        elif done:
+            out(f"Job {row.uuid} cancelled.")
+        else:
+            message = f"could not cancel job {row.uuid}: it is {now.value}"
+            if now is JobStatus.RUNNING:
+                message += f"; end it with: gigq cancel {row.uuid} --running"
+            raise Failure(message)
+
+    _change_each(where, jobs, one)
 
 
 @command("requeue", shows="7f3a")
-@id_argument
+@ids_argument
 @pass_where
-def requeue(where: Where, job: str) -> None:
-    """Run an unsuccessful job again.
+def requeue(where: Where, jobs: tuple[str, ...]) -> None:
+    """Run unsuccessful jobs again.
 
-    It gets all its attempts back, and what was cancelled because of it comes back too.
+    They get all their attempts back, and what was cancelled because of them comes back too. Of all
+    that failed: gigq list --status failed --limit 0 -o ids | xargs gigq requeue
     """
-    row = _found(where, job)
-    with _queue(where) as queue:
-        if not queue.requeue_job(row.uuid):
+
+    def one(queue: JobQueue, row: JobRow) -> None:
+        try:
+            done = queue.requeue_job(row.uuid)
+        except WorkflowError as error:
+            message = f"could not requeue job {row.uuid}: {error}"
+            raise Failure(message) from None
+        if not done:
             status = STATUS[_found(where, row.uuid).state].value
             message = (
                 f"could not requeue job {row.uuid}: it is {status}; only one that failed, timed "
                 "out or was cancelled can be requeued; submit another with: gigq submit"
             )
             raise Failure(message)
-    out(f"Job {row.uuid} requeued.")
+        out(f"Job {row.uuid} requeued.")
+
+    _change_each(where, jobs, one)
 
 
 @command("clear", shows="--before 30")

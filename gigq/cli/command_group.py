@@ -43,8 +43,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "follow": Entry("output", "follow", "Print what a job prints until it ends."),
     },
     "Change": {
-        "cancel": Entry("changing", "cancel", "Cancel a job."),
-        "requeue": Entry("changing", "requeue", "Run an unsuccessful job again."),
+        "cancel": Entry("changing", "cancel", "Cancel jobs."),
+        "requeue": Entry("changing", "requeue", "Run unsuccessful jobs again."),
         "clear": Entry("changing", "clear", "Delete completed and cancelled jobs."),
     },
     "Serve and care": {

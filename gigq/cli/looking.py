@@ -107,7 +107,7 @@ def _explain(store: SqliteStore, row: JobRow) -> Explanation:
     show_default=True,
     help="At most so many; 0: all.",
 )
-@form_option("table", "wide", "json", "jsonl", "csv")
+@form_option("table", "wide", "ids", "json", "jsonl", "csv")
 @pass_where
 def list_jobs(
     where: Where,
@@ -134,7 +134,7 @@ def list_jobs(
         rows = store.jobs(wanted)
     more = bool(limit) and len(rows) > limit
     _print_jobs(rows[:limit] if more else rows, form)
-    if more and form in ("table", "wide"):
+    if more and form in ("table", "wide", "ids"):
         note(f"there are more than these {limit:,}; --limit 0 lists all")
 
 
@@ -146,6 +146,10 @@ def _print_jobs(rows: list[JobRow], form: str) -> None:
             print_jobs(rows, wide=form == "wide")
         else:
             note("no jobs found")
+        return
+    if form == "ids":
+        for row in rows:
+            out(row.uuid)
         return
     from gigq.cli.show import documents  # noqa: PLC0415
 

@@ -156,3 +156,6 @@ def complete_id(
 
 
 id_argument = click.argument("job", metavar="ID", shell_complete=complete_id)
+ids_argument = click.argument(
+    "jobs", metavar="ID...", nargs=-1, required=True, shell_complete=complete_id
+)

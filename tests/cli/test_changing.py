@@ -63,6 +63,15 @@ class TestRequeue:
         assert gigq("requeue", job[:12]).out == f"Job {job} requeued.\n"
         assert status(gigq, job) == "pending"
 
+    def test_several(self, gigq: Client, made: Examples) -> None:
+        """Each of them is pending again; what is not one of them does not keep the others."""
+        listed = gigq("list", "--status", "failed", "--status", "timeout", "-o", "ids").out.split()
+        assert {made.failed, made.timeout} <= set(listed)
+        done = gigq("requeue", made.completed, *listed, "none", code=1)
+        assert done.out.splitlines() == [f"Job {job} requeued." for job in listed]
+        assert f"could not requeue job {made.completed}: it is completed" in done.err
+        assert "no job's id begins with 'none'" in done.err
+
     @pytest.mark.parametrize("field", ["completed", "running", "ready"])
     def test_others(self, gigq: Client, made: Examples, field: str) -> None:
         """Any other is refused with its status."""

@@ -149,6 +149,15 @@ class TestFunctionCheck:
         assert not (project.folder / "gigq.db").exists()
         assert SUBMITTED.fullmatch(project("submit", "--unchecked", "jobs.qiuck").out)
 
+    def test_refuses_what_never_runs(self, project: Client) -> None:
+        """To call an asynchronous function runs nothing of it."""
+        (project.folder / "late.py").write_text("async def work(): ...\n")
+        done = project("submit", "late.work", code=1)
+        assert (
+            "late.work is asynchronous; wrap it: def job(): return asyncio.run(work())" in done.err
+        )
+        assert not (project.folder / "gigq.db").exists()
+
     def test_warns_of_a_missing_module(self, project: Client) -> None:
         """A module that is not here at all is only a warning: the workers' Python decides."""
         done = project("submit", "jobz.quick")

@@ -326,6 +326,8 @@ def test_paths_that_are_not_there(folder: Path, oracle: Oracle, wrong: str) -> N
         service.configure(workers(1, wrong))
         refused = service.wait_for("configuration_refused")
         assert f"gigqd.toml: workers.{wrong.partition(' ')[0]}: /no/such/" in refused["error"]
+        said = f"! a changed configuration is refused: {refused['error']}\n"
+        assert said in service.told("status")[1]
         command = [*GIGQD, "check", "--config", str(service.configuration)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (78, f"gigqd: {refused['error']}\n")

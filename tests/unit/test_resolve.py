@@ -46,6 +46,10 @@ loader = service()
 told = []
 """
 
+NEVER_RUN = """
+async def later(): ...
+def several(): yield
+"""
 LAZY = """
 class Lazy:
     def __getattr__(self, name):
@@ -486,6 +490,12 @@ class TestFailures:
         'claim(here, "jobs:VALUE")': (
             "VALUE in module jobs ({here}/jobs.py) is a int, not a function"
         ),
+        'claim(here, "jobs:later")': (
+            "later is asynchronous; wrap it: def job(): return asyncio.run(main())"
+        ),
+        'claim(here, "jobs:several")': (
+            "several is a generator, whose values a job cannot keep; return a list"
+        ),
         'claim(here, "jobs:Lazy.work")': (
             "jobs cannot be imported by {python}: RuntimeError: not here"
         ),
@@ -514,7 +524,7 @@ class TestFailures:
         """Each sentence names the module or file, and what would help."""
         write(tmp_path / "notes.txt", "not Python at all")
         files = {
-            "jobs": f"VALUE = 1\nclass Kind: ...\n{LAZY}def work(): ...",
+            "jobs": f"VALUE = 1\nclass Kind: ...\n{LAZY}\n{NEVER_RUN}def work(): ...",
             "late": "def __getattr__(name): raise ImportError('an extra')",
             "mute": "class Mute(Exception):\n    def __str__(self): raise self\nraise Mute",
             "broken": "1 / 0",
