@@ -81,7 +81,7 @@ def cancel(where: Where, jobs: tuple[str, ...], *, running: bool) -> None:
 def requeue(where: Where, jobs: tuple[str, ...]) -> None:
     """Run unsuccessful jobs again.
 
-    They get all their attempts back, and what was cancelled because of them comes back too. Of all
+    They get all their attempts back, and what was cancelled because of them comes back too. All
     that failed: gigq list --status failed --limit 0 -o ids | xargs gigq requeue
     """
 
