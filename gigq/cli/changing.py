@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -46,7 +45,7 @@ def _change_each(
                 error.show()
                 code = Exit.FAILED
     if code:
-        sys.exit(code)
+        raise click.exceptions.Exit(code)
 
 
 @command("cancel", shows="7f3a --running")
