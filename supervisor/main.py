@@ -120,6 +120,9 @@ def stop(database: Path | None, configuration: Path | None, *, now: bool) -> Non
         companions = Companions(path)
         holder = service_holder(companions)
         if holder is None:
+            if not path.exists():
+                message = f"there is no database {path}; look at its name"
+                raise GigqError(message)
             click.echo(f"no gigqd serves {path}", err=True)
             return
         with _patient("it stops when its running jobs have ended, or at its drain timeout"):

@@ -447,7 +447,8 @@ class Child:
         """Say why it ended before it was ready."""
         said = self.log.last_line()
         if not self.was_late:
-            return said
+            how = outcomes.describe_exit(self.exit_status)
+            return said or f"it ended without a word ({how}); is [workers] python a Python?"
         late = f"not ready within {self.orders.start_timeout:g} s"
         return f"{late}; it said: {said}" if said else late
 

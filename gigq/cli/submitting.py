@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -188,11 +189,21 @@ def _submit(where: Where, job: Job, after: After) -> None:
         note(f"warning: created the database {path}")
     # Where the output of the job follows, it alone is the data.
     if not after.follow:
-        out(job.id if after.quiet else f"Job submitted: {job.id}")
+        _tell_id(job.id, job.id if after.quiet else f"Job submitted: {job.id}")
     elif not after.quiet:
         click.echo(f"Job submitted: {job.id}", err=True)
     if after.wait or after.follow:
         _see_it_end(where, job.id, after)
+
+
+def _tell_id(uuid: str, text: str) -> None:
+    """Print it. Who learns it only so must not take the job for one that was not submitted."""
+    try:
+        out(text)
+        sys.stdout.flush()
+    except OSError as error:
+        note(f"job {uuid} was submitted, and its id cannot be printed")
+        raise error from None
 
 
 def _see_it_end(where: Where, uuid: str, after: After) -> None:

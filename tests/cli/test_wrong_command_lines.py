@@ -6,6 +6,7 @@ Run in this process, for there are hundreds of lines; a traceback is an exceptio
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -173,6 +174,22 @@ def test_streams(line: list[str], end: str, look: Client) -> None:
         assert "Traceback" not in done.stderr
         assert "Exception" not in done.stderr
         assert done.returncode in CODES
+
+
+def test_submit_whose_id_cannot_be_printed(look: Client) -> None:
+    """The id is said on standard error, for the job was submitted all the same."""
+    done = subprocess.run(
+        ["bash", "-c", f"{GIGQ} submit os.getpid > /dev/full"],
+        cwd=look.folder,
+        env=look.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = re.search(r"job (\S+) was submitted, and its id cannot be printed", done.stderr)
+    assert said is not None
+    assert said[1] in look("list", "--name", "getpid", "-o", "ids").out.split()
 
 
 def test_worker_name(look: Client, shown: Examples) -> None:

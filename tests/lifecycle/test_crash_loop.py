@@ -50,6 +50,16 @@ def test_interpreter_without_gigqd(folder: Path) -> None:
         service.wait_status(job, "completed", seconds=RECOVERED_WITHIN)
 
 
+def test_interpreter_that_says_nothing(folder: Path) -> None:
+    """A program that is no Python, and ends without a word, is reported as such."""
+    settings = '[workers]\ncount = 1\npython = "/bin/true"\n'
+    with Service(folder, configuration=settings) as service:
+        failed = service.wait_for("worker_start_failed")
+        assert failed["error"] == (
+            "it ended without a word (exit code 0); is [workers] python a Python?"
+        )
+
+
 @pytest.mark.parametrize("python", ["missing/bin/python", "no-such-python", "jobs.py"])
 def test_interpreter_that_is_none(folder: Path, python: str) -> None:
     """An interpreter that cannot be executed is reported, and the service goes on."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import GENEROUS, Locker, Service, until
+from harness import GENEROUS, GIGQD, Locker, Service, until
 
 from gigq.queue.companions import Companions
 from gigq.queue.errors import GigqError
@@ -196,6 +197,9 @@ def test_status_and_stop_of_a_stopped_service(folder: Path, oracle: Oracle) -> N
         code, output, errors = service.told("stop")
         assert code == 0
         assert f"no gigqd serves {service.database}" in output + errors
+        command = [*GIGQD, "stop", str(folder / "mistyped.db")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, "mistyped.db; look at its name" in done.stderr) == (1, True)
 
 
 def test_status_after_a_kill(folder: Path) -> None:
