@@ -41,8 +41,9 @@ def ticks(pid: int) -> int | None:
 
 
 def notes() -> list[dict]:
-    """Read all notes."""
-    return [json.loads(line) for line in NOTES.read_text().splitlines()] if NOTES.exists() else []
+    """Read all notes but one that is just being written: across two pages it comes in two parts."""
+    lines = NOTES.read_text().splitlines(keepends=True) if NOTES.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def note(key: str, event: str, pid: int | None = None, **facts: object) -> None:
