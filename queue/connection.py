@@ -94,7 +94,7 @@ class Connection:
                 # Patiently: the file may be locked as a whole while somebody sets it up.
                 self._patiently(connection, f"PRAGMA {setting}")
             self._patiently(connection, "PRAGMA schema_version")  # opens what is not yet open
-            self._descriptors.mark()
+            self._descriptors.mark_opened()
         except BaseException:
             connection.close()
             raise
@@ -304,7 +304,7 @@ class Connection:
         self._patiently(self._sqlite, "PRAGMA auto_vacuum = INCREMENTAL")
         self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
         self._patiently(self._sqlite, "PRAGMA schema_version")
-        self._descriptors.mark()
+        self._descriptors.mark_opened()
 
     def require_write_ahead_log(self) -> None:
         """See that it has one: a copy by VACUUM INTO, or another program, may have changed that.

@@ -18,10 +18,10 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from gigq.queue.descriptor_marks import STREAMS, DescriptorMarks
 from gigq.queue.user_connections import roll_back_connections
 
 _FIRST_SAVED = 10  # descriptors below are more likely to be closed or replaced by a job
-_STREAMS = (0, 1, 2)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # That would fell the next job, or the worker where it stores what became of this one.
 _LIMITS = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_AS)
@@ -55,9 +55,11 @@ class Surroundings:
         self._limits = tuple(map(resource.getrlimit, _LIMITS))
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._saved = {
-            number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in _STREAMS
+            number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in STREAMS
         }
-        self._files = _files()
+        self._files = DescriptorMarks()
+        with suppress(OSError):  # a kernel that knows no marks
+            self._files.mark(STREAMS)
         self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._unlooked = 0  # nanoseconds of jobs since descriptors were looked at
         self.is_beyond_repair = False  # something could not be put back
@@ -129,12 +131,11 @@ class Surroundings:
     def _restore_streams(self) -> bool:
         changed = (sys.stdin, sys.stdout, sys.stderr) != self._streams
         sys.stdin, sys.stdout, sys.stderr = self._streams
-        files = _files()
-        if files != self._files:
+        if not self._files.are_there():
             changed = True
-            for number, (file, was) in enumerate(zip(files, self._files, strict=True)):
-                if file != was:
-                    os.dup2(self._saved[number], number)
+            for number in STREAMS:
+                os.dup2(self._saved[number], number)
+            self.is_beyond_repair |= not self._files.are_there()
         for number, stream in enumerate(self._streams):
             if _is_closed(stream):
                 changed = True
@@ -195,16 +196,3 @@ def _umask() -> int:
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
-
-
-def _files() -> list[tuple[int, int] | None]:
-    """Give device and inode of what each standard stream is open on; None where it is closed."""
-    files: list[tuple[int, int] | None] = []
-    for number in _STREAMS:
-        try:
-            status = os.fstat(number)
-        except OSError:
-            files.append(None)
-        else:
-            files.append((status.st_dev, status.st_ino))
-    return files

@@ -58,6 +58,8 @@ def change(what):
     elif what == "streams":
         for number in 0, 1, 2:
             os.close(number)
+    elif what == "swapped":
+        os.dup2(0, 1)
     elif what == "limits":
         for limit, soft in (
             (resource.RLIMIT_FSIZE, 1000), (resource.RLIMIT_AS, 1 << 30), (resource.RLIMIT_CPU, 60)
@@ -184,6 +186,7 @@ CHANGES = (  # and what is told of each
     ("mask", "signals"),
     ("timer", "timer"),
     ("streams", "streams"),
+    ("swapped", "streams"),
     ("detached", "streams"),
     ("tee", "streams"),
     ("nothing", "streams"),
