@@ -76,8 +76,14 @@ class Connection:
         self._sqlite = self._open()
 
     def _open(self) -> sqlite3.Connection:
+        with _opening:  # one at a time, to know whose descriptors are new
+            return self._open_alone()
+
+    def _open_alone(self) -> sqlite3.Connection:
         create_for_group(self._path)
-        self._descriptors = DatabaseDescriptors(self._path)
+        descriptors = DatabaseDescriptors(self._path)
+        if descriptors.are_lost():
+            raise self._descriptors_lost()
         connection = connect(self._path)
         try:
             for setting in (
@@ -94,10 +100,13 @@ class Connection:
                 # Patiently: the file may be locked as a whole while somebody sets it up.
                 self._patiently(connection, f"PRAGMA {setting}")
             self._patiently(connection, "PRAGMA schema_version")  # opens what is not yet open
-            self._descriptors.mark_opened()
         except BaseException:
             connection.close()
             raise
+        if not descriptors.mark_opened():
+            leave_to_parent(connection)
+            raise self._descriptors_lost()
+        self._descriptors = descriptors
         self._cursor = connection.cursor()  # one for all: each is read to its end at once
         return connection
 
@@ -304,7 +313,8 @@ class Connection:
         self._patiently(self._sqlite, "PRAGMA auto_vacuum = INCREMENTAL")
         self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
         self._patiently(self._sqlite, "PRAGMA schema_version")
-        self._descriptors.mark_opened()
+        if not self._descriptors.mark_opened():
+            raise self._descriptors_lost()
 
     def require_write_ahead_log(self) -> None:
         """See that it has one: a copy by VACUUM INTO, or another program, may have changed that.
@@ -357,12 +367,15 @@ class Connection:
         if self._forks != forks.count:
             self._leave_to_parent()
         if not self._descriptors.are_there():
-            message = (
-                f"this program has closed descriptors on which {self._path} was open (as "
-                "os.closerange does, or closing one twice); nothing was written since, and this "
-                "process cannot use the database any more: start it anew"
-            )
-            raise DescriptorsLostError(message)
+            raise self._descriptors_lost()
+
+    def _descriptors_lost(self) -> DescriptorsLostError:
+        message = (
+            f"this program has closed descriptors on which {self._path} was open (as "
+            "os.closerange does, or closing one twice); nothing was written since, and this "
+            "process cannot use the database any more: start it anew"
+        )
+        return DescriptorsLostError(message)
 
     # The end
 
@@ -371,6 +384,7 @@ class Connection:
         if self._forks != forks.count or not self._descriptors.are_there():
             self._leave_to_parent(reopen=False)
             return
+        self._descriptors.forget()
         self._log.close()
         self._sqlite.close()
 
@@ -378,10 +392,20 @@ class Connection:
         """Put aside what was inherited over a fork: even closing it would harm the parent's."""
         leave_to_parent(self._sqlite)
         self._log.leave_to_parent()
-        self._forks = forks.count
         if reopen:
             self._sqlite = self._open()
+        self._forks = forks.count  # not before: what is inherited must never be used
 
+
+_opening = threading.RLock()
+
+
+def _forget_who_opened() -> None:
+    global _opening  # noqa: PLW0603 (another thread of the parent may have held it)
+    _opening = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget_who_opened)
 
 _begun: dict[int, Connection] = {}  # by thread: whose write transaction is under way
 

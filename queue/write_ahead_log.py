@@ -120,6 +120,7 @@ class WriteAheadLog:
 def leave_to_parent(inherited: sqlite3.Connection) -> None:
     """Let nothing ever close a connection of the process that this one was forked from.
 
-    Even closing it would harm the parent's.
+    Even closing it would harm the parent's; or, where descriptors were closed, whatever has taken
+    their numbers.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))

@@ -535,6 +535,55 @@ queue.close()
 """
 
 
+# What is left of the first connection's is taken up again by the third one.
+TAKEN_UP = """
+import os, sys
+from gigq import Job, JobQueue
+from gigq.queue.errors import DescriptorsLostError
+
+path, opened, has_closed_first = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "True"
+first, second = JobQueue(path), JobQueue(path)
+for each in (first, second):
+    each.submit(Job("job", "os.getpid"))
+first.close()
+third = JobQueue(path)
+if not has_closed_first:
+    third.submit(Job("job", "os.getpid"))
+os.closerange(3, 1000)
+files = [open(f"{path}.own{number}", "w+") for number in range(opened)]
+for queue in (third, JobQueue(path)):
+    for _ in range(2):
+        try:
+            queue.submit(Job("lost", "os.getpid"))
+        except DescriptorsLostError as error:
+            print("start it anew" in str(error))
+"""
+
+AT_ONCE = """
+import os, sys, threading
+from gigq import Job, JobQueue
+from gigq.queue.errors import DescriptorsLostError
+
+queues = [JobQueue(sys.argv[1]) for _ in range(8)]
+threads = [threading.Thread(target=queue.stats) for queue in queues]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+logs = sorted(
+    int(name) for name in os.listdir("/proc/self/fd")
+    if os.path.realpath(f"/proc/self/fd/{name}").endswith(".db-wal")
+)
+for number in logs:
+    os.close(number)
+for queue in queues:
+    try:
+        queue.submit(Job("lost", "os.getpid"))
+    except DescriptorsLostError as error:
+        print("start it anew" in str(error))
+"""
+
+
 class TestClosedDescriptors:
     """A program that closes what it did not open, as some do to become daemons."""
 
@@ -549,6 +598,27 @@ class TestClosedDescriptors:
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert database.execute("SELECT count(*) FROM job").fetchone() == (4,)
+
+    @pytest.mark.parametrize("has_closed_first", [False, True])
+    @pytest.mark.parametrize("opened", [0, 30])
+    def test_new_connection(self, path: Path, opened: int, has_closed_first: bool) -> None:  # noqa: FBT001
+        """It does not use what others of its process have left, or share, and somebody closed."""
+        command = [sys.executable, "-c", TAKEN_UP, str(path), str(opened), str(has_closed_first)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.stdout.split(), done.stderr) == (["True"] * 4, "")
+        own = list(path.parent.glob("*.own*"))
+        assert [file.stat().st_size for file in own] == [0] * opened
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            jobs = 2 if has_closed_first else 3
+            assert database.execute("SELECT count(*) FROM job").fetchone() == (jobs,)
+
+    def test_opened_at_once(self, path: Path) -> None:
+        """Connections that threads open at the same time are each known by their own."""
+        JobQueue(path).close()
+        command = [sys.executable, "-c", AT_ONCE, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.stdout.split(), done.stderr) == (["True"] * 8, "")
 
 
 class TestFile:
