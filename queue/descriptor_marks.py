@@ -4,7 +4,7 @@ A mark is the signal that the kernel would send for an open file, had anybody as
 (F_SETSIG in fcntl(2)). It goes with the open file, not with the number. To look at it takes a third
 of what it takes to ask which file a descriptor is open on (fstat(2)).
 
-1 and 2 are those of a worker's standard streams, the others those of databases.
+1 to 3 are those of a worker's own files, the others those of databases.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-STREAMS = {0: 1, 1: 2, 2: 2}  # standard output and error are one file
-_FIRST_OF_FILES = 3
-_OF_FILES = 62  # the highest signal is 64
+INPUT, OUTPUT, STACKS = 1, 2, 3
+_FIRST_OF_FILES = 4
+_OF_FILES = 61  # the highest signal is 64
 
 
 def mark_of(inode: int) -> int:

@@ -21,7 +21,6 @@ from gigq.queue import clock
 from gigq.queue.companions import Companions
 from gigq.queue.connection import roll_back_interrupted
 from gigq.queue.errors import DescriptorsLostError, ForeignDatabaseError, StoreDamagedError
-from gigq.queue.output import give_back_middle
 from gigq.queue.records import Output
 from gigq.queue.sqlite_store import SqliteStore
 from gigq.version import __version__
@@ -58,7 +57,6 @@ _LAST_JOBS = 20  # the last twentieth of its jobs is the time to start another
 TICK = 0.5  # seconds after which a supervisor has looked at the slot of a job that begins
 _BACKSTOP = 1.0  # seconds that the kernel's timer leaves the supervisor to act first
 _NANOSECONDS = 1_000_000_000
-_LONGEST_STACKS = 1 << 16
 _REAPING = 2.0  # seconds for killed children to die
 _END_WITHIN = 5  # seconds
 _WEIGHED_EACH = 100_000_000  # nanoseconds between looks at its own memory
@@ -92,7 +90,6 @@ class ServiceWorker:
         self._orders = orders
         self._channel = channel
         self._slot = slot
-        self._stacks = stacks
         self._reporter = Reporter(channel, reports)
         self._code = WorkerCode(orders, self._reporter)
         self._progress = ProgressStore(orders.database)
@@ -100,7 +97,6 @@ class ServiceWorker:
         self._backstop = int((orders.kill_grace + _BACKSTOP) * _NANOSECONDS)
         self._soft_timer = KernelTimer(signal.SIGTERM)
         self._orphaned = False
-        self._is_spoiled = False  # a job has left what cannot be put back
         self._interruptible = 0  # the execution that a SIGTERM may interrupt
         self._interrupted = Reason.NONE
         self._deadline = 0
@@ -137,7 +133,7 @@ class ServiceWorker:
         self._wakeup.watch(self._channel.fileno())
         if not self._store.register(self._stops):
             return ExitCode.DRAINED
-        self._output_at = self._output_end()
+        self._output_at = self._surroundings.output_end()
         self._batch = self._new_batch()
         ended: list[Outcome] = []
         idle = True
@@ -200,7 +196,8 @@ class ServiceWorker:
         return self._orphaned or self._is_used_up() or self._slot.stop() is not Stop.NO
 
     def _is_used_up(self) -> bool:
-        return self._code.is_stale or self._is_spoiled or self._jobs >= self._most_jobs
+        spoiled = self._surroundings.are_spoiled
+        return self._code.is_stale or spoiled or self._jobs >= self._most_jobs
 
     # Its own replacement
 
@@ -284,10 +281,10 @@ class ServiceWorker:
         lasted = time.monotonic_ns() - begun
         self._put_back(claim, lasted)
         self._slot.write_phase(Phase.SETTLING)
-        end = self._output_at = self._output_end()
+        end = self._output_at = self._surroundings.output_end(start)
         output = None
         if end > start:
-            give_back_middle(self._surroundings.output, start, end)
+            self._surroundings.shorten_output(start, end)
             output = Output(self._orders.log, start, end)
         ended_at = clock.now()
         begun_at = ended_at - lasted // 1000
@@ -353,19 +350,12 @@ class ServiceWorker:
             return outcomes.cancelled(claim)
         if self._interrupted is Reason.MEMORY:
             used, limit = self._slot.peak_memory_of(claim.execution), self._memory_limit(claim)
-            return outcomes.over_memory(claim, used, limit, self._take_stacks())
-        return outcomes.timed_out(claim, claim.timeout, self._take_stacks())
+            return outcomes.over_memory(claim, used, limit, self._surroundings.take_stacks())
+        return outcomes.timed_out(claim, claim.timeout, self._surroundings.take_stacks())
 
     def _memory_limit(self, claim: Claim) -> int:
         job, all_jobs = claim.max_memory or 0, self._orders.max_job_memory
         return min(job, all_jobs) if job and all_jobs else job or all_jobs
-
-    def _take_stacks(self) -> str:
-        """Read the stacks that were dumped for this job; the next one's must be its own."""
-        stacks = os.pread(self._stacks, _LONGEST_STACKS, 0).decode(errors="replace")
-        os.ftruncate(self._stacks, 0)
-        os.lseek(self._stacks, 0, os.SEEK_SET)
-        return stacks
 
     def _end_children(self, claim: Claim) -> None:
         """End what the job started and left: it is part of the job, and ends with it."""
@@ -376,27 +366,22 @@ class ServiceWorker:
     def _put_back(self, claim: Claim, lasted: int) -> None:
         """Let the next job find the process as this one did."""
         surroundings = self._surroundings
-        error = surroundings.flush()
-        if error is not None:
-            self._store.tell_trouble(f"the output of jobs cannot be written: {error.strerror}")
         try:
+            error = surroundings.flush()
+            if error is not None:
+                self._store.tell_trouble(f"the output of jobs cannot be written: {error.strerror}")
             changed = surroundings.restore()
             self._code.notice_imports()
         except Exception as odd:  # noqa: BLE001 (what jobs leave may raise anything when looked at)
             changed = [type(odd).__name__]
-            self._is_spoiled = True
+            surroundings.are_spoiled = True
         if surroundings.is_crowded(lasted):
             changed.append("descriptors")
-            self._is_spoiled = True  # nobody knows which of them may be closed
-        self._is_spoiled |= surroundings.is_beyond_repair
+            surroundings.are_spoiled = True  # nobody knows which of them may be closed
         if changed:
             self._reporter.report(
                 "job_left_changes", job_id=claim.uuid, job_name=claim.name, changed=changed
             )
-
-    def _output_end(self) -> int:
-        # What a job prints is appended, wherever the descriptor stands.
-        return os.lseek(self._surroundings.output, 0, os.SEEK_END)
 
     def _be_as_any_process(self) -> None:
         """Let a child that a job forks end by a signal, as its parent expects."""

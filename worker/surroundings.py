@@ -18,14 +18,19 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from gigq.queue.descriptor_marks import STREAMS, DescriptorMarks
+from gigq.queue.descriptor_marks import INPUT, OUTPUT, STACKS, DescriptorMarks
+from gigq.queue.output import give_back_middle
 from gigq.queue.user_connections import roll_back_connections
 
-_FIRST_SAVED = 10  # descriptors below are more likely to be closed or replaced by a job
+_STREAMS = {0: INPUT, 1: OUTPUT, 2: OUTPUT}  # standard output and error are one file
+# Descriptors below are more likely to be closed or replaced by a job.
+_FIRST_SAVED = 10
+_FIRST_OF_STACKS = 500  # nobody can look first where a signal writes to it
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # That would fell the next job, or the worker where it stores what became of this one.
 _LIMITS = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_DATA, resource.RLIMIT_AS)
 _DUMP = signal.SIGUSR1
+_LONGEST_STACKS = 1 << 16  # bytes
 _FILLED_WITHIN = 100_000  # nanoseconds: a fifth of what half a thousand open(2) take at the least
 _SIGNALS = (  # that jobs and their libraries use; to look at all 62 would cost 30 µs a job
     signal.SIGTERM,
@@ -45,8 +50,8 @@ class Surroundings:
 
     def __init__(self, stacks: int) -> None:
         """Take note of everything; let SIGUSR1 write the stacks of all threads to `stacks`."""
-        self._stacks = stacks
-        faulthandler.register(_DUMP, file=stacks, all_threads=True)
+        self._stacks = _moved(stacks)
+        faulthandler.register(_DUMP, file=self._stacks, all_threads=True)
         self._handlers: tuple[Any, ...] = tuple(map(_signal.getsignal, _SIGNALS))
         self._environ = os.environ
         self._environment = dict(os.environ)
@@ -55,19 +60,20 @@ class Surroundings:
         self._limits = tuple(map(resource.getrlimit, _LIMITS))
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._saved = {
-            number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in STREAMS
+            number: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _FIRST_SAVED) for number in _STREAMS
         }
-        self._files = DescriptorMarks()
+        self._output = self._saved[1]  # standard output, whatever a job does to descriptor 1
+        self._files, self._own_files = DescriptorMarks(), DescriptorMarks()
         with suppress(OSError):  # a kernel that knows no marks
-            self._files.mark(STREAMS)
+            self._files.mark(_STREAMS)
+            self._own_files.mark({self._output: OUTPUT, self._stacks: STACKS})
         self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
         self._unlooked = 0  # nanoseconds of jobs since descriptors were looked at
-        self.is_beyond_repair = False  # something could not be put back
-        self.output = self._saved[1]  # standard output, whatever a job does to descriptor 1
+        self.are_spoiled = False  # something could not be put back, or nobody knows what
 
     def restore(self) -> list[str]:
         """Put back what was changed since; gives the names of what was."""
-        changed = []
+        changed: list[str] = []
         # Blocked, the signal of a deadline would never come.
         blocked = _signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if blocked or tuple(map(_signal.getsignal, _SIGNALS)) != self._handlers:
@@ -101,7 +107,7 @@ class Surroundings:
             return False
         self._unlooked = 0
         try:
-            lowest = os.dup(self.output)
+            lowest = os.dup(self._output)
         except OSError:
             return True
         os.close(lowest)
@@ -126,16 +132,19 @@ class Surroundings:
             try:
                 resource.setrlimit(limit, (soft, hard))
             except (OSError, ValueError):  # only root may raise a hard one again
-                self.is_beyond_repair = True
+                self.are_spoiled = True
 
     def _restore_streams(self) -> bool:
-        changed = (sys.stdin, sys.stdout, sys.stderr) != self._streams
+        try:
+            changed = (sys.stdin, sys.stdout, sys.stderr) != self._streams
+        except AttributeError:  # a job has deleted one
+            changed = True
         sys.stdin, sys.stdout, sys.stderr = self._streams
         if not self._files.are_there():
             changed = True
-            for number in STREAMS:
+            for number in _STREAMS:
                 os.dup2(self._saved[number], number)
-            self.is_beyond_repair |= not self._files.are_there()
+            self.are_spoiled |= not self._files.are_there()
         for number, stream in enumerate(self._streams):
             if _is_closed(stream):
                 changed = True
@@ -147,9 +156,10 @@ class Surroundings:
 
         What cannot be written is forgotten: it would be tried again with the next job's output.
         """
-        if sys.stdout is not self._streams[1]:
+        stdout: Any = getattr(sys, "stdout", None)
+        if stdout is not self._streams[1]:
             with suppress(Exception):  # whatever a job has put there; mostly it leads to ours
-                sys.stdout.flush()
+                stdout.flush()
         try:
             self._streams[1].flush()
         except ValueError:  # a job has closed it, or taken its buffer
@@ -167,6 +177,31 @@ class Surroundings:
                 self._streams[number].flush()
             os.dup2(self._saved[number], number)
         os.close(nothing)
+
+    # The files behind it
+
+    def output_end(self, otherwise: int = 0) -> int:
+        """Tell how long the output is; `otherwise` where a job has closed it."""
+        try:
+            # What a job prints is appended, wherever the descriptor stands.
+            return os.lseek(self._output, 0, os.SEEK_END)
+        except OSError:
+            self.are_spoiled = True
+            return otherwise
+
+    def shorten_output(self, start: int, end: int) -> None:
+        """Keep head and tail of the part from `start` to `end`, if it is long."""
+        if self._own_files.are_there():
+            give_back_middle(self._output, start, end)
+
+    def take_stacks(self) -> str:
+        """Read the stacks that were dumped for this job; the next one's must be its own."""
+        if not self._own_files.are_there():  # what a job has opened in their place is left alone
+            return ""
+        stacks = os.pread(self._stacks, _LONGEST_STACKS, 0).decode(errors="replace")
+        os.ftruncate(self._stacks, 0)
+        os.lseek(self._stacks, 0, os.SEEK_SET)
+        return stacks
 
     def _reopen(self, number: int) -> None:
         """Make a new stream in place of one that a job has closed, and its descriptor with it."""
@@ -190,6 +225,15 @@ def _raw(environment: Any) -> dict[Any, Any]:  # noqa: ANN401 (os._Environ)
     # Its own dictionary, already encoded: comparing that costs a fortieth of going through it.
     found: dict[Any, Any] = environment._data  # noqa: SLF001
     return found
+
+
+def _moved(descriptor: int) -> int:
+    try:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_OF_STACKS)
+    except OSError:  # there may be no such number
+        return descriptor
+    os.close(descriptor)
+    return moved
 
 
 def _umask() -> int:

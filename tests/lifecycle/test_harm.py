@@ -72,6 +72,8 @@ def change(what):
         sys.stdout = sys.stderr = Tee()
     elif what == "nothing":
         sys.stdout = None
+    elif what == "deleted":
+        del sys.stdout, sys.stderr
     elif what == "broken stream":
         sys.stdout = BrokenStream()
     elif what == "broken pipe":
@@ -136,6 +138,21 @@ def replace_descriptors():
     global kept
     kept = [open(f"own{number}", "w+") for number in range(30)]
 
+def close_descriptors():
+    """Close what others have opened, and open nothing."""
+    print("not yet written", end="")
+    os.closerange(3, 1024)
+
+def replace_all_and_wait():
+    """Close all, open many files, each as long as much output, and do not end in time."""
+    os.closerange(0, 1024)
+    global kept
+    kept = [open(f"own{number}", "wb") for number in range(25)]
+    for file in kept:
+        file.write(b"x" * (4 << 20))
+        file.flush()
+    time.sleep(60)
+
 def close_log():
     """Close the descriptor of the database's log, and no other."""
     for name in os.listdir("/proc/self/fd"):
@@ -190,6 +207,7 @@ CHANGES = (  # and what is told of each
     ("detached", "streams"),
     ("tee", "streams"),
     ("nothing", "streams"),
+    ("deleted", "streams"),
     ("broken stream", "streams"),
     ("broken pipe", "streams"),
     ("connection", ""),
@@ -320,7 +338,7 @@ def test_busy_thread_left_behind(folder: Path) -> None:
         assert not service.events("worker_lost")
 
 
-@pytest.mark.parametrize("function", ["replace_descriptors", "close_log"])
+@pytest.mark.parametrize("function", ["close_descriptors", "replace_descriptors", "close_log"])
 @pytest.mark.parametrize("batch", [1, 16])
 def test_descriptors_of_the_database_are_closed(folder: Path, function: str, batch: int) -> None:
     """Nothing is written into what took their place: that job fails, and the database is whole."""
@@ -337,6 +355,18 @@ def test_descriptors_of_the_database_are_closed(folder: Path, function: str, bat
         assert not any(path.stat().st_size for path in folder.glob("own*"))
     with closing(sqlite3.connect(folder / "gigq.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_files_in_place_of_the_worker_s_own(folder: Path) -> None:
+    """Nothing is written into, or cut off, what has the numbers of its output and stack dumps."""
+    configuration = f"{ONE_WORKER}kill_grace = 2\n".replace("kill_grace = 0\n", "")
+    with Service(folder, configuration=configuration) as service:
+        job = service.submit("harm.replace_all_and_wait", timeout=2, max_attempts=1)
+        service.wait_status(job, "failed", "timeout", seconds=60)
+        files = [(folder / f"own{number}").stat() for number in range(25)]
+        assert {file.st_size for file in files} == {4 << 20}
+        assert min(file.st_blocks for file in files) >= (4 << 20) // 512
+        assert outcome(service, "quick")["status"] == "completed"
 
 
 def test_processes_that_a_job_ends(folder: Path) -> None:
