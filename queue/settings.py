@@ -155,8 +155,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def worker_environment(self) -> dict[str, str]:
         """Give the variables added for workers; `environment` wins over `environment_file`.
 
-        The file is read at each call: its secrets are held nowhere, and a change reaches the next
-        worker. Raises SettingsError when it cannot be read.
+        The file is read at each call, which the service makes at its start and at each reload.
+        Raises SettingsError when it cannot be read.
         """
         name = self.workers.environment_file
         return (_read_variables(Path(name)) if name else {}) | self.workers.environment
