@@ -180,8 +180,9 @@ class JobQueue:
     def requeue_job(self, job_id: str) -> bool:
         """Make a failed, timed out or cancelled job pending again, with all its attempts.
 
-        What was cancelled because of it comes back too. False when there is no such job. Raises
-        WorkflowError when a parent that it needs has failed: requeue that one.
+        Its `run_at` or `delay` counts no more. What was cancelled because of it comes back too.
+        False when there is no such job. Raises WorkflowError when a parent that it needs has
+        failed: requeue that one.
         """
         with self._look() as store:
             if store is None or not store.requeue(_id(job_id)):
