@@ -80,6 +80,7 @@ class ControlServer:
                 self.socket.bind(name)
         finally:
             os.umask(before)
+        self._inode = path.stat().st_ino
         self.socket.listen(_BACKLOG)
         self._spare: int | None = None
         self._keep_spare()
@@ -157,7 +158,8 @@ class ControlServer:
         if self._spare is not None:
             os.close(self._spare)
         with suppress(OSError):
-            self._path.unlink()
+            if self._path.stat().st_ino == self._inode:  # else of another service, after a restore
+                self._path.unlink()
 
 
 def ask(path: Path, order: str, *, patience: float | None = None, **fields: object) -> Answer:

@@ -129,6 +129,8 @@ def _make_sure_of_room(store: SqliteStore) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, CHECKPOINT_BYTES)
+    except FileNotFoundError:  # it was moved with the database, which says nothing of the disk
+        pass
     except OSError as error:
         message = f"{folder}: no room for {CHECKPOINT_BYTES >> 20} MiB: {error.strerror}"
         raise StoreUnusableError(message) from None

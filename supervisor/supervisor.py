@@ -31,7 +31,7 @@ from gigq.supervisor.output_stream import OutputStream
 from gigq.supervisor.pool import Pool
 from gigq.supervisor.reclaims import Reclaims
 from gigq.supervisor.remains import Remains
-from gigq.supervisor.served_file import Place
+from gigq.supervisor.served_file import Place, ServedFile
 from gigq.supervisor.status_text import describe_state
 from gigq.supervisor.store_thread import StoreThread
 from gigq.supervisor.store_trouble import StoreTrouble
@@ -53,6 +53,7 @@ _AWAITED = 0.01  # seconds between looks whether an order has had its effect
 _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
 _LAST_RECORDS = 10.0  # seconds for the database to take what is left at the end
 _KILL_AFTER = 5.0  # seconds after kill_grace before a stopping service kills whatever is left
+_LOOKED_AT_FILE = 0.5  # seconds between looks whether the database still has its name
 _NAME = "the file's name"  # where workers in trouble have theirs
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
@@ -103,9 +104,10 @@ class Supervisor:
             self._reclaims.tell,
             self._pool.cancel,
             self._pool.wake_one,
-            self._see_place,
         )
         self._survey.listen(self._selector)
+        self._file = ServedFile(Path(settings.database))
+        self._next_look_at_file = 0
         self._streams: dict[str, OutputStream] = {}
         self._lively_until = 0  # something has just happened, and more may
         self._draining_until: int | None = None
@@ -180,6 +182,7 @@ class Supervisor:
         self._follow_files()
         self._follow_jobs()
         self._look_around()
+        self._look_at_file()
         self._trouble.advance()
         self._keep_house()
         self._stop_in_time()
@@ -335,16 +338,21 @@ class Supervisor:
             self._log.event("store_damaged", error=error)
             self._drain()
 
-    def _see_place(self, place: Place) -> None:
+    def _look_at_file(self) -> None:
         """Claim nothing while the database has no name, and end where another file has it."""
-        path = self._settings.database
+        now = time.monotonic_ns()
+        if now < self._next_look_at_file or self.is_replaced:
+            return
+        self._next_look_at_file = now + int(_LOOKED_AT_FILE * _SECOND)
+        path, place = self._settings.database, self._file.place()
         if place is Place.NOTHING:
             error = f"{path} was moved or deleted; move it back, or stop the service"
             self._trouble.begins(_NAME, error)
         else:
             self._trouble.ends(_NAME)
-        if place is Place.ANOTHER and not self.is_replaced:
+        if place is Place.ANOTHER:
             self.is_replaced = True
+            self._file.take_log_away()
             error = f"{path} is another file now; the service ends, to be started on that one"
             self._log.event("database_replaced", error=error)
             self._drain()

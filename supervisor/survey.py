@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from gigq.queue import clock
 from gigq.queue.identity import Liveness, own_identity
 from gigq.supervisor.commit_watch import CommitWatch
-from gigq.supervisor.served_file import Place, ServedFile
 from gigq.worker.reclaim import end_cancelled_orphans, reclaim_dead
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ class _Found(NamedTuple):
     others: bool  # workers are there that another process answers for, and that can be seen
     runs: bool  # a job is held, which its worker may not have said yet
     glance: Glance
-    place: Place
 
 
 class Survey:
@@ -52,21 +50,17 @@ class Survey:
         tell: Callable[[list[Reclaimed]], None],
         cancel: Callable[[list[int]], None],
         wake: Callable[[], None],
-        see: Callable[[Place], None],
     ) -> None:
         """Look through `store`.
 
-        `tell` is called with what was taken back, `cancel` with executions that are to end, `wake`
-        when a job waits that perhaps nobody has rung for, and `see` with what has the database's
-        name. Raises OSError where nothing has.
+        `tell` is called with what was taken back, `cancel` with executions that are to end, and
+        `wake` when a job waits that perhaps nobody has rung for.
         """
         self._store = store
         self._tell = tell
         self._cancel = cancel
         self._wake = wake
-        self._see = see
         self._identity = own_identity()
-        self._file = ServedFile(database)
         self._commits = CommitWatch(database)
         self._is_watched = False  # the next commit will be heard of
         self._is_looking = False
@@ -122,12 +116,10 @@ class Survey:
             others,
             store.holds_any(),
             store.glance(),
-            self._file.place(),
         )
 
     def _looked_around(self, found: _Found) -> None:
         self._is_looking = False
-        self._see(found.place)
         self._tell(found.reclaimed)
         if found.to_end:
             self._cancel(found.to_end)

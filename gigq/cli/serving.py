@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gigq.cli.exits import Exit
+from gigq.cli.exits import Exit, Failure
 from gigq.cli.options import command, pass_where, worker_name
 from gigq.cli.show.style import note, out
 
@@ -102,6 +102,13 @@ def _serve(
     from gigq.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
     companions = Companions(Path(settings.database))
-    Supervisor(
+    supervisor = Supervisor(
         settings, configuration, companions, log, count=count, worker_name=name, once=once
-    ).run()
+    )
+    supervisor.run()
+    if supervisor.is_replaced:
+        message = f"{settings.database} was replaced while its jobs ran; start the worker anew"
+        raise Failure(message)
+    if supervisor.is_damaged:
+        message = f"{settings.database} is damaged; gigq doctor tells what can be done"
+        raise Failure(message)

@@ -20,6 +20,7 @@ import psutil
 import pytest
 from harness import GENEROUS, GIGQD, Service, replace, until, write_jobs
 
+from gigq import Job, JobQueue
 from gigq.queue.backup_to import back_up_to
 from gigq.queue.companions import Companions
 from gigq.queue.identity import own_identity, start_ticks
@@ -608,14 +609,19 @@ def test_database_is_moved_and_comes_back(folder: Path, oracle: Oracle) -> None:
 
 @pytest.mark.parametrize("rests", [True, False])
 def test_database_is_replaced(folder: Path, oracle: Oracle, *, rests: bool) -> None:
-    """The service finishes what runs, and ends: it would serve a file that nobody sees."""
+    """The service finishes what runs, and ends; nothing of the old file gets into the new one."""
     with Service(folder, configuration=TWO_WORKERS) as service:
         service.wait_ready(2)
         if not rests:
             service.submit("jobs.wait", {"key": "x"})
             oracle.wait_begun("x")
-        saved = folder / "saved.db"
-        back_up_to(service.database, saved)
+        saved, kept = folder / "saved.db", folder / "kept.db"
+        for place in (saved, kept):
+            back_up_to(service.database, place)
+        late = [service.submit("jobs.quick", {"key": f"late-{n}"}) for n in range(30)]
+        for job in late:
+            service.wait_status(job, "completed")
+        service.queue.close()
         saved.replace(service.database)
         replaced = service.wait_for("database_replaced")
         assert f"{service.database} is another file now" in replaced["error"]
@@ -623,3 +629,47 @@ def test_database_is_replaced(folder: Path, oracle: Oracle, *, rests: bool) -> N
         assert service.process.wait(30) == 1
         assert service.events("service_stopped")
     oracle.check()
+    rows = []
+    for path in (service.database, kept):
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            rows.append(connection.execute("SELECT uuid, state FROM job").fetchall())
+    assert rows[0] == rows[1]
+
+
+def test_restored_beside_a_service(folder: Path) -> None:
+    """One that was not stopped notices when all is put aside, and leaves the next one its place."""
+    with Service(folder, configuration=TWO_WORKERS) as service:
+        service.wait_ready(2)
+        saved, broken = folder / "saved.db", folder / "broken"
+        back_up_to(service.database, saved)
+        service.queue.close()
+        broken.mkdir()
+        for path in folder.glob("gigq.db*"):
+            path.rename(broken / path.name)
+        service.wait_for("store_waiting")
+        looked = time.monotonic()
+        until(lambda: time.monotonic() > looked + 3, what="tries to go on")
+        saved.rename(service.database)
+        with Service(folder, configuration=TWO_WORKERS) as second:
+            service.wait_for("database_replaced")
+            assert service.process.wait(30) == 1
+            job = second.submit("jobs.quick", {"key": "y"})
+            assert second.wait_status(job, "completed")["attempts"] == 1
+            assert second.told("status")[0] == 0
+
+
+def test_replaced_under_a_worker(folder: Path) -> None:
+    """`gigq worker` ends with an error then, so that whoever cares for it starts it anew."""
+    database, saved = folder / "gigq.db", folder / "saved.db"
+    SqliteStore(database).close()
+    back_up_to(database, saved)
+    command = [sys.executable, "-m", "gigq", "--db", str(database), "worker"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as worker:
+        with JobQueue(database) as queue:
+            job = queue.submit(Job("quick", "os.getpid"))
+            until(lambda: queue.get_status(job)["status"] == "completed")
+        saved.replace(database)
+        assert worker.wait(30) == 1
+        assert worker.stderr is not None
+        assert "was replaced while its jobs ran" in worker.stderr.read()
