@@ -11,7 +11,7 @@ from gigq.cli.identify import find_job
 from gigq.cli.options import command, ids_argument, pass_where
 from gigq.cli.show.style import out
 from gigq.queue.errors import WorkflowError
-from gigq.queue.states import STATUS, JobStatus
+from gigq.queue.states import STATUS, UNSUCCESSFUL, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,17 +35,28 @@ def _found(where: Where, prefix: str) -> JobRow:
 def _change_each(
     where: Where, jobs: Sequence[str], change: Callable[[JobQueue, JobRow], None]
 ) -> None:
-    """Change each of these jobs; what cannot be done is said, and does not keep the others."""
-    code = Exit.DONE
+    """Change each of these jobs; what cannot be done is said, and does not keep the others.
+
+    All are looked up before the first is changed, for others may be changed along with it.
+    """
+    failures = 0
+    rows: dict[str, JobRow] = {}
     with _queue(where) as queue:
         for job in jobs:
             try:
-                change(queue, _found(where, job))
+                row = _found(where, job)
+                rows.setdefault(row.uuid, row)
             except Failure as error:
                 error.show()
-                code = Exit.FAILED
-    if code:
-        raise click.exceptions.Exit(code)
+                failures += 1
+        for row in rows.values():
+            try:
+                change(queue, row)
+            except Failure as error:
+                error.show()
+                failures += 1
+    if failures:
+        raise click.exceptions.Exit(Exit.FAILED)
 
 
 @command("cancel", shows="7f3a --running")
@@ -63,7 +74,7 @@ def cancel(where: Where, jobs: tuple[str, ...], *, running: bool) -> None:
         now = queue.statuses([row.uuid]).get(row.uuid, JobStatus.CANCELLED)
         if done and now is JobStatus.RUNNING:
             out(f"Job {row.uuid} is being ended; wait for that with: gigq wait {row.uuid}")
-        elif done:
+        elif done or (now is JobStatus.CANCELLED and STATUS[row.state] is not now):
             out(f"Job {row.uuid} cancelled.")
         else:
             message = f"could not cancel job {row.uuid}: it is {now.value}"
@@ -80,8 +91,9 @@ def cancel(where: Where, jobs: tuple[str, ...], *, running: bool) -> None:
 def requeue(where: Where, jobs: tuple[str, ...]) -> None:
     """Run unsuccessful jobs again.
 
-    They get all their attempts back, and what was cancelled because of them comes back too. All
-    that failed: gigq list --status failed --limit 0 -o ids | xargs gigq requeue
+    They get all their attempts back, and what was cancelled because of them comes back too. One
+    that was submitted for a later time runs at once. All that went wrong: gigq list --status failed
+    --status timeout --limit 0 -o ids | xargs --no-run-if-empty gigq requeue
     """
 
     def one(queue: JobQueue, row: JobRow) -> None:
@@ -90,8 +102,9 @@ def requeue(where: Where, jobs: tuple[str, ...]) -> None:
         except WorkflowError as error:
             message = f"could not requeue job {row.uuid}: {error}"
             raise Failure(message) from None
-        if not done:
-            status = STATUS[_found(where, row.uuid).state].value
+        state = row.state if done else _found(where, row.uuid).state
+        if not done and (state == row.state or row.state not in UNSUCCESSFUL):
+            status = STATUS[state].value
             message = (
                 f"could not requeue job {row.uuid}: it is {status}; only one that failed, timed "
                 "out or was cancelled can be requeued; submit another with: gigq submit"

@@ -63,13 +63,14 @@ def _doubt_about_name(spec: ModuleSpec, function: str) -> Doubt | None:
         tree = ast.parse(Path(spec.origin).read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
         return Doubt(f"{spec.origin} cannot be read: {error}.", certain=True)
+    bound = list(_names(tree.body))
     for statement in tree.body:
         if isinstance(statement, ast.AsyncFunctionDef) and statement.name == function:
-            if statement.decorator_list:
+            if statement.decorator_list or bound.count(function) > 1:
                 break  # perhaps it is wrapped
             wrapped = f"wrap it: def job(): return asyncio.run({function}())."
             return Doubt(f"{spec.name}.{function} is asynchronous; {wrapped}", certain=True)
-    names = set(_names(tree.body))
+    names = set(bound)
     if function in names or not names.isdisjoint(("*", "__getattr__")):
         return None
     close = _close(function, names, spec.name)

@@ -34,6 +34,17 @@ class TestCancel:
         assert gigq("cancel", made.ready[:12]).out == f"Job {made.ready} cancelled.\n"
         assert status(gigq, made.ready) == status(gigq, made.blocked) == "cancelled"
 
+    def test_parent_and_child(self, gigq: Client, made: Examples) -> None:
+        """What is cancelled along with another one, or named twice, is no failure."""
+        done = gigq("cancel", made.ready, made.blocked, made.ready)
+        jobs = (made.ready, made.blocked)
+        assert done.out.splitlines() == [f"Job {job} cancelled." for job in jobs]
+        done = gigq("requeue", *jobs, made.ready)
+        assert done.out.splitlines() == [f"Job {job} requeued." for job in jobs]
+        assert status(gigq, made.ready) == status(gigq, made.blocked) == "pending"
+        gigq("cancel", *jobs)
+        assert f"could not cancel job {made.blocked}" in gigq("cancel", *jobs, code=1).err
+
     @pytest.mark.parametrize("field", ["completed", "failed", "running"])
     def test_others(self, gigq: Client, made: Examples, field: str) -> None:
         """Any other is refused with its status, a running one with what to type."""

@@ -157,6 +157,8 @@ class TestFunctionCheck:
             "late.work is asynchronous; wrap it: def job(): return asyncio.run(work())" in done.err
         )
         assert not (project.folder / "gigq.db").exists()
+        (project.folder / "wrapped.py").write_text("async def work(): ...\nwork = print\n")
+        project("submit", "wrapped.work")
 
     def test_warns_of_a_missing_module(self, project: Client) -> None:
         """A module that is not here at all is only a warning: the workers' Python decides."""
