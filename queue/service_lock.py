@@ -57,9 +57,14 @@ class ServiceLock:
 
 
 def service_holder(companions: Companions) -> dict[str, Any] | None:
-    """Tell who serves this database: what it wrote down, {} while it starts; None for nobody."""
+    """Tell who serves this database: what it wrote down; None for nobody.
+
+    {} while it starts, and where this user may not look.
+    """
     try:
         descriptor = os.open(companions.service_lock, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return {}
     except OSError:
         return None
     try:

@@ -18,6 +18,7 @@ from gigq.queue.console import give_up_output, prepare_streams, sentence
 from gigq.queue.errors import (
     ForeignDatabaseError,
     GigqError,
+    SchemaVersionError,
     SettingsError,
     StoreDamagedError,
 )
@@ -87,8 +88,8 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
     """Serve DATABASE in the foreground until stopped.
 
     SIGTERM or ^C lets running jobs finish; a second ^C or SIGQUIT stops them; SIGHUP reads the
-    configuration again. Exit 78: the configuration is wrong or the database damaged, and a restart
-    would not help.
+    configuration again. Exit 78: a restart would not help, for the configuration is wrong, or the
+    database is damaged, another program's, of a newer version, or on a network file system.
     """
     with _told():
         configuration = find_configuration(configuration)
@@ -99,7 +100,7 @@ def start(database: Path | None, configuration: Path | None, workers: str | None
 
         try:
             sound = serve(settings, configuration, path, count)
-        except (StoreDamagedError, ForeignDatabaseError) as error:
+        except (StoreDamagedError, ForeignDatabaseError, SchemaVersionError) as error:
             click.echo(f"gigqd: {error}", err=True)
             sound = False
         if not sound:
@@ -135,7 +136,10 @@ def _end(holder: dict[str, Any], path: Path, number: signal.Signals) -> None:
     pid = holder.get("pid")
     try:
         if pid is None or start_ticks(pid) != holder["start_ticks"]:
-            message = f"something holds the lock of {path}, but says not who: fuser {path}.d/*"
+            message = (
+                f"perhaps something holds the lock of {path}, but nobody says who; as the "
+                f"service's user or root: fuser {path}.d/*"
+            )
             raise GigqError(message)
         descriptor = os.pidfd_open(pid)
         signal.pidfd_send_signal(descriptor, number)
@@ -155,7 +159,8 @@ def _end(holder: dict[str, Any], path: Path, number: signal.Signals) -> None:
 def status(database: Path | None, configuration: Path | None, *, as_json: bool) -> None:
     """Tell what the service of DATABASE does: exit 0 when it runs, 3 when it is stopped.
 
-    Exit 4 when something holds the service's place and does not answer.
+    Exit 4 when something holds the service's place and does not answer, or answers its own user and
+    root only.
     """
     with _told():
         path = _path(database, configuration)

@@ -12,7 +12,7 @@ import msgspec
 
 from gigq.queue.collision import REMEDY, colliding_distribution
 from gigq.queue.companions import Companions
-from gigq.queue.errors import GigqError, SchemaVersionError
+from gigq.queue.errors import GigqError, SchemaVersionError, SettingsError
 from gigq.queue.file_system import Reach, file_system
 from gigq.queue.identity import start_ticks
 from gigq.queue.migrate import upgrade_if_older
@@ -100,4 +100,4 @@ def _refuse_network(path: Path) -> None:
             f"{path} lies on {found.kind}, a network file system, where SQLite's locks do not "
             "hold; put the database on a disk of this machine"
         )
-        raise GigqError(message)
+        raise SettingsError(message)

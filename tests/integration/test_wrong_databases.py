@@ -24,6 +24,7 @@ from gigq import Job, JobQueue
 from gigq.cli.main import main
 from gigq.queue.connection import PAGE_BYTES
 from gigq.queue.file_system import file_system
+from gigq.queue.migrations import CURRENT
 from gigq.queue.sqlite_store import SqliteStore
 
 if TYPE_CHECKING:
@@ -95,7 +96,15 @@ def bound(path: Path) -> None:
         unix.bind(str(path))
 
 
+def newer(path: Path, good: bytes) -> None:
+    """Let it be of a version that comes after this one."""
+    path.write_bytes(good)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {CURRENT + 1}")
+
+
 DAMAGED = "damaged, and was left as it is"
+NEWER = "pip install -U"
 REFUSED = {
     "50 bytes": (truncated(50), DAMAGED),
     "one page": (truncated(PAGE_BYTES), DAMAGED),
@@ -103,6 +112,7 @@ REFUSED = {
     "part of a page": (truncated(10 * PAGE_BYTES + 77), DAMAGED),
     "without the last page": (lambda path, good: path.write_bytes(good[:-PAGE_BYTES]), DAMAGED),
     "first page": (flipped(0), DAMAGED),
+    "newer version": (newer, NEWER),
     "text": (lambda path, _: path.write_text("a,b\n" * 999), "no SQLite database"),
     "folder": (lambda path, _: path.mkdir(), "is a folder, and cannot be a database"),
     "pipe": (lambda path, _: os.mkfifo(path), "is no regular file, and cannot be a database"),
@@ -158,7 +168,7 @@ def test_refused(name: str, good: bytes, tmp_path: Path, capfd: pytest.CaptureFi
     assert served.returncode in (1, 78)
     assert said in served.stderr
     assert served.stderr.count("\n") == 1
-    if said == DAMAGED:
+    if said in (DAMAGED, NEWER):
         assert served.returncode == 78
         assert contents(path) == before
 
@@ -220,13 +230,13 @@ def test_other_things_among_the_companions(good: bytes, tmp_path: Path) -> None:
 
 def test_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On what the kernel calls a network file system the service does not start."""
-    from gigq.queue.errors import GigqError  # noqa: PLC0415
+    from gigq.queue.errors import SettingsError  # noqa: PLC0415
     from gigq.supervisor import serve  # noqa: PLC0415
 
     root, share = "1 0 8:1 / / rw - ext4 /dev/sda1 rw", f"2 1 0:9 / {tmp_path} rw - nfs4 host:/x rw"
     monkeypatch.setattr(serve, "file_system", lambda path: file_system(path, f"{root}\n{share}\n"))
     with (
-        pytest.raises(GigqError, match="lies on nfs4, a network file system, where"),
+        pytest.raises(SettingsError, match="lies on nfs4, a network file system, where"),
         serve._place_of_service(tmp_path / "gigq.db"),
     ):
         pass
@@ -315,8 +325,14 @@ def test_permissions(spoil: Callable[[Path], None], said: str, shared: Path) -> 
         assert done.stderr.count("\n") == 1
     for line in (("gigq", "list"), ("gigq", "doctor"), ("gigqd", "status")):
         done = as_nobody(shared, *line)
-        assert done.returncode in (0, 1, 3)
+        assert done.returncode in (0, 1, 3, 4)
         assert "Traceback" not in done.stderr
+    if spoil is foreign_companions:  # whether one serves it cannot be seen
+        for line in (("gigqd", "status"), ("gigqd", "health"), ("gigqd", "stop")):
+            done = as_nobody(shared, *line)
+            assert done.returncode == (1 if "stop" in line else 4)
+            assert "the service's user" in done.stdout + done.stderr
+            assert "root" in done.stdout + done.stderr
     assert (shared / "gigq.db").read_bytes() == before
     for name in ("gigq.db-wal", "gigq.db-shm"):
         (shared / name).unlink(missing_ok=spoil is not foreign_log)
