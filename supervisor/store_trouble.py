@@ -55,7 +55,7 @@ class StoreTrouble:
         self._give_up = give_up
         self._troubled: dict[str, int] = {}  # who, and since when
         self._works_since = 0  # the store thread's tries; 0: the last one did not
-        self._since = self._next = self._ended = 0
+        self._since = self._next = self._ended = self._asked = 0
         self._patience = _SHORTEST
         self._trying = False
         store.on_trouble = lambda error: self.begins(_STORE_THREAD, error)
@@ -86,8 +86,9 @@ class StoreTrouble:
 
     def advance(self) -> None:
         """Try whether it is over."""
-        if time.monotonic_ns() >= self.next_look():
-            self._trying = True
+        now = time.monotonic_ns()
+        if now >= self.next_look():
+            self._trying, self._asked = True, now
             self._store.do(_make_sure_of_room, self._tried)
 
     def _tried(self, _: None) -> None:
@@ -106,6 +107,8 @@ class StoreTrouble:
         self._hold_claims(False)  # noqa: FBT003
 
     def _give_up_who_is_alone(self, now: int) -> None:
+        if now - self._asked > _SHORTEST:  # it had to wait, and so has whoever tried since
+            self._works_since = 0
         self._works_since = self._works_since or now
         for who, since in list(self._troubled.items()):
             if now - max(since, self._works_since) >= _ALONE:

@@ -399,6 +399,8 @@ class Child:
         if reason is Reason.MEMORY:
             peak = self._memory.peak_of(held.execution) or 0
             return outcomes.over_memory(held, peak, status.max_memory, stacks)
+        if status.phase is Phase.SETTLING and not self._blame:
+            return outcomes.lost_unstored(held, self.exit_status)
         return outcomes.lost(held, self.exit_status, self._blame)
 
     def limit_output(self) -> None:

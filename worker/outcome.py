@@ -121,7 +121,7 @@ def lost(held: OpenExecution, status: int | None, blame: str = "") -> Outcome:
 
 
 def lost_unstored(held: OpenExecution, status: int | None) -> Outcome:
-    """Give the outcome of a job of a batch that had ended, and nobody knows how."""
+    """Give the outcome of a job that had ended, and nobody knows how."""
     outcome = lost(held, status)
     told = f"{outcome.error}; it had ended, and what became of it was not stored yet"
     return outcome._replace(error=told)

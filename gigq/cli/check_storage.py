@@ -52,7 +52,9 @@ def check_space(database: Path) -> Iterator[Finding]:
     size = database.stat().st_size if database.exists() else 0
     told = f"{usage.free // _MEGABYTE:,} MB are free in {folder}"
     if usage.free < _NEEDED:
-        yield Finding("error", f"{told}: too few to go on", "gigq clear --before 7")
+        # A clear makes room in the database only: it needs some on the disk itself.
+        largest = f"du -ahx {folder} | sort -h | tail"
+        yield Finding("error", f"{told}: too few to go on; delete something else there", largest)
     elif usage.free < max(_COMFORTABLE, 2 * size):
         yield Finding("warning", f"{told}: few for a database that grows", "gigq clear --before 7")
     else:

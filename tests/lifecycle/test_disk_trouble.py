@@ -333,6 +333,11 @@ def test_worker_that_alone_cannot_store(folder: Path, oracle: Oracle) -> None:
         service.wait_for("store_recovered", seconds=NOTICED_WITHIN)
         for each in (job, *others):
             service.wait_status(each, "completed")
-        assert service.queue.get_status(job)["attempts"] == 2
+        found = service.queue.get_status(job)
+        assert found["attempts"] == 2
+        first = next(each for each in found["executions"] if each["attempt"] == 1)
+        assert first["error"] == (
+            "worker died: SIGKILL; it had ended, and what became of it was not stored yet"
+        )
         assert len(service.events("worker_given_up")) == 1
     oracle.check()

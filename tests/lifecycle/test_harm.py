@@ -348,7 +348,10 @@ def test_descriptors_of_the_database_are_closed(folder: Path, function: str, bat
         for deaths in range(1, 3):
             job = service.submit(f"harm.{function}", timeout=30, max_attempts=1)
             found = service.wait_status(job, "failed", seconds=60)
-            assert found["error"] == "worker died: exit code 4"
+            told = (
+                "worker died: exit code 4; it had ended, and what became of it was not stored yet"
+            )
+            assert found["error"] == told
             until(lambda deaths=deaths: len(service.events("worker_lost")) == deaths)
             assert "has closed descriptors" in service.events("worker_lost")[-1]["error"]
             assert outcome(service, "quick")["status"] == "completed"
