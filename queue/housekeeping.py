@@ -34,7 +34,8 @@ def keep_house(store: SqliteStore, ages: Mapping[str, int]) -> Iterator[Kept]:
     """
     now = clock.now()
     parts = FreedParts()
-    for pruned in store.prune({state: now - age for state, age in ages.items()}):
+    until = {state: now - age for state, age in ages.items()}
+    for pruned in store.prune(until) if until else ():
         parts.add(pruned.outputs)
         yield Kept(pruned.jobs)
     for freed in parts.give_back(store.companions.output):

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
 
 _LOOK_PATIENCE = 1.0  # seconds
+_CLEARED: tuple[str, ...] = (State.COMPLETED, State.CANCELLED)
 
 
 class SqliteStore(SqliteLooks):
@@ -154,9 +155,16 @@ class SqliteStore(SqliteLooks):
 
     def clear(self, before: int | None = None) -> int:
         """Delete completed and cancelled jobs that ended before, some in each transaction."""
+        from gigq.queue.output_folder import FreedParts  # noqa: PLC0415 (seldom used)
+
         until = clock.now() if before is None else before
-        steps = self.prune({State.COMPLETED: until, State.CANCELLED: until}, whole_workflows=False)
-        return sum(step.jobs for step in steps)
+        jobs, parts = 0, FreedParts()
+        for step in self.prune(dict.fromkeys(_CLEARED, until), whole_workflows=False):
+            jobs += step.jobs
+            parts.add(step.outputs)
+        for _ in parts.give_back(self.companions.output):
+            pass
+        return jobs
 
     # What workers do
 

@@ -65,9 +65,6 @@ class Housekeeping:
             return
         if self._renewed:
             self._renewed, self._steps = False, None
-        if self._steps is None and not self._ages():
-            self._next = time.monotonic_ns() + _SELDOM
-            return
         self._began = self._began or time.monotonic_ns()
         self._under_way = True
         self._store.do(self._step, self._stepped)
@@ -124,5 +121,5 @@ class Housekeeping:
 
     def _interval(self) -> int:
         """Give the time between passes: each hour, more often where jobs are kept for hours."""
-        shortest = min(self._ages().values(), default=0) * 1000 // 24
-        return max(_OFTEN, min(_SELDOM, shortest))
+        parts = (age * 1000 // 24 for age in self._ages().values())
+        return max(_OFTEN, min(_SELDOM, *parts))

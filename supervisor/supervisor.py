@@ -414,7 +414,8 @@ class Supervisor:
             message = "the service is stopping, and reads its configuration no more"
             raise SettingsError(message)
         if self._configuration.path is None:
-            return
+            message = "the service was started without a configuration file; start it anew with one"
+            raise SettingsError(message)
         self._files.was_read()
         with self._manager.reloading():
             self._settings = self._configuration.read_again()

@@ -27,7 +27,7 @@ _LEVELS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", 
 def doctor(where: Where) -> None:
     """Examine the database and what surrounds it.
 
-    Exit code 1: something is wrong, and a remedy is named.
+    Exit code 1: something is wrong, and a remedy is named; 0 also where it only warns.
     """
     from gigq.cli.doctor import diagnose  # noqa: PLC0415 (looks at much)
 

@@ -126,7 +126,8 @@ def requeue(where: Where, jobs: tuple[str, ...]) -> None:
 def clear(where: Where, before: float | None) -> None:
     """Delete completed and cancelled jobs.
 
-    Those that an unfinished job depends on stay.
+    Those that an unfinished job depends on stay, and so do failed and timed-out ones, which go by
+    the service's retention only.
     """
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 

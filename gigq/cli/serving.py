@@ -52,7 +52,8 @@ def worker(
 ) -> None:
     """Run jobs until stopped.
 
-    ^C lets running jobs finish; a second ^C stops them. For good, use the service: gigqd start.
+    ^C lets running jobs finish; a second ^C stops them. It deletes no old jobs, and gigqd status
+    knows nothing of it. For good, use the service: gigqd start.
     """
     del polling_interval
     from gigq.cli.worker_log import WorkerLog  # noqa: PLC0415 (loads the whole supervisor)

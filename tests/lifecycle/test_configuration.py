@@ -291,6 +291,15 @@ def test_missing_directory_is_a_failure_with_a_name(folder: Path) -> None:
     assert found["attempts"] == 2
 
 
+def test_reload_without_a_file(folder: Path) -> None:
+    """A service that reads no file says so, also where one has come since it was started."""
+    with Service(folder, arguments=("--workers", "1")) as service:
+        service.wait_ready()
+        service.configure("[workers]\ncount = 2\n")
+        code, _, errors = service.told("reload")
+        assert (code, "without a configuration file" in errors) == (1, True)
+
+
 def test_reload_while_stopping(folder: Path, oracle: Oracle) -> None:
     """A service that is stopping refuses a reload instead of saying that it was done."""
     with Service(folder, configuration=workers(1)) as service:

@@ -112,6 +112,30 @@ def test_output_of_deleted_jobs_becomes_a_hole(
         assert file.read() == b"x" * 10_000
 
 
+def test_output_of_cleared_jobs_becomes_a_hole(house: House) -> None:
+    """A clear gives it back at once, for where completed jobs are never deleted otherwise."""
+    for number in range(10):
+        house.run("w.first.log", 10_000, number * 10_000)
+    pass_by()
+    assert house.store.clear() == 10
+    assert house.blocks("w.first.log") <= BLOCK
+
+
+def test_cleared_room_is_given_back(house: House) -> None:
+    """Also where no job is ever deleted by its age."""
+    for _ in range(20):
+        house.store.submit([Job("job", print).to_record(clock.now()) for _ in range(500)])
+    size = house.store.path.stat().st_size
+    with closing(sqlite3.connect(house.store.path, isolation_level=None)) as other:
+        other.execute("UPDATE job SET state = 'completed'")
+        other.execute("UPDATE tally SET state = 'completed'")
+    pass_by()
+    assert house.store.clear() == 10_000
+    jobs, freed = house.keep(-1)
+    assert jobs == 0
+    assert freed > size // 2
+
+
 def test_small_outputs_add_up(tmp_path: Path) -> None:
     """Parts smaller than a block, each freed at another time, are given back together."""
     (tmp_path / "a.log").write_bytes(b"x" * 40_960)
