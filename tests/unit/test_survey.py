@@ -40,7 +40,7 @@ class Looking:
         self.woken = 0
         self.looks = 0
         self._thread = StoreThread(path, lambda: None)
-        self.survey = Survey(self._thread, path, _nothing, _nothing, self._wake, _nothing)
+        self.survey = Survey(self._thread, path, _nothing, _nothing, self._wake)
         self._selector = selectors.DefaultSelector()
         self.survey.listen(self._selector)
         self.worker = self.store.register("worker", own_identity(), parent=own_identity())
