@@ -166,8 +166,10 @@ def _bytes(size: int | str) -> int:
     return size_in_bytes(size) if size not in (0, "") else 0
 
 
-def read_settings(path: Path | None, *, base: Path | None = None) -> Settings:
+def read_settings(path: Path | None, *, base: Path | None = None, secrets: bool = True) -> Settings:
     """Read and check the configuration file `path`; None gives the defaults.
+
+    With `secrets`, its `environment_file` has to be readable as well.
 
     Paths in the result are absolute: relative to the folder of the file, or to `base` (the current
     folder) for the defaults. Symbolic links stay, for a virtual environment's python knows its
@@ -178,7 +180,8 @@ def read_settings(path: Path | None, *, base: Path | None = None) -> Settings:
     file = TomlFile(path)
     settings = _settings_of(file)
     try:
-        settings.worker_environment()
+        if secrets:
+            settings.worker_environment()
     except SettingsError as error:
         raise file.error(("workers", "environment_file"), str(error)) from error
     return settings

@@ -121,5 +121,5 @@ class Housekeeping:
 
     def _interval(self) -> int:
         """Give the time between passes: each hour, more often where jobs are kept for hours."""
-        parts = (age * 1000 // 24 for age in self._ages().values())
-        return max(_OFTEN, min(_SELDOM, *parts))
+        parts = [age * 1000 // 24 for age in self._ages().values()]
+        return max(_OFTEN, min([_SELDOM, *parts]))

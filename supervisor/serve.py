@@ -16,6 +16,7 @@ from gigq.queue.errors import GigqError, SchemaVersionError, SettingsError
 from gigq.queue.file_system import Reach, file_system
 from gigq.queue.identity import start_ticks
 from gigq.queue.migrate import upgrade_if_older
+from gigq.queue.ownership import refuse_to_be_root
 from gigq.queue.service_lock import ServiceLock, service_holder
 from gigq.queue.sqlite_store import SqliteStore, refuse_read_only
 from gigq.supervisor.log import Log
@@ -66,6 +67,7 @@ def _place_of_service(path: Path) -> Iterator[Migrated | None]:
         message = f"{other} is installed beside gigqd, in the same folder; type: {REMEDY}"
         raise GigqError(message)
     _refuse_network(path)
+    refuse_to_be_root(path, f"gigqd start {path}")
     companions = Companions(path)
     try:
         SqliteStore(path).close()

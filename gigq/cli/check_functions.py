@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gigq.cli.check_file import check_sqlite
 from gigq.cli.finding import Finding
 from gigq.cli.probe_client import ProbeError, Prober
+from gigq.queue.ownership import may_act_for, owner, user_name
 from gigq.queue.service_lock import service_holder
 from gigq.version import __version__
 from gigq.worker.allowed import Allowed
@@ -33,10 +34,21 @@ def check_functions(
     functions: Sequence[WantedFunction],
     settings: Settings,
     companions: Companions,
+    database: Path,
     *,
     patience: float = PATIENCE,
 ) -> Iterator[Finding]:
-    """Say which functions are not allowed or cannot be imported, and why."""
+    """Say which functions are not allowed or cannot be imported, and why.
+
+    To import one is to run its module, so it is done by the user whose database it is, or not.
+    """
+    user = owner(database)
+    if not may_act_for(database):
+        name = user_name(user) or f"#{user}"
+        told = f"whether user {name} can import what jobs are to run was not looked at"
+        command = f"sudo -u {shlex.quote(name)} gigq --db {shlex.quote(str(database))} doctor"
+        yield Finding("warning", told, command)
+        return
     workers = settings.workers
     python = workers.python or sys.executable
     prober = Prober(
@@ -45,6 +57,7 @@ def check_functions(
         environment=_environment(companions) | settings.worker_environment(),
         directory=companions.output if companions.output.is_dir() else Path("/"),
         patience=patience,
+        user=None if os.geteuid() == user else user,
     )
     limits = Allowed(workers.allow)
     refused = [(each, limits.refusal(each.module, each.name, each.script)) for each in functions]
@@ -55,7 +68,9 @@ def check_functions(
         probe, answers = prober.ask(questions)
     except ProbeError as error:
         yield Finding(
-            "error", f"{python} cannot run workers: {error}", f"{python} -m pip install gigqd"
+            "error",
+            f"{python} cannot run workers: {error}",
+            f"{python} -m pip install gigqd=={__version__}",
         )
         return
     yield from _check_probe(python, probe)

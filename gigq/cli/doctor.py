@@ -16,6 +16,7 @@ from gigq.cli.check_storage import check_storage
 from gigq.cli.finding import Finding
 from gigq.queue.companions import Companions, real
 from gigq.queue.errors import GigqError, SettingsError
+from gigq.queue.ownership import may_act_for
 from gigq.queue.settings import Settings, read_settings
 from gigq.queue.sqlite_store import SqliteStore, exists
 
@@ -32,7 +33,7 @@ def diagnose(database: Path, configuration: Path | None) -> Iterator[Finding]:
     companions = Companions(database)
     yield from check_packages()
     yield from check_sqlite()
-    settings = _settings(configuration)
+    settings = _settings(configuration, secrets=not exists(database) or may_act_for(database))
     if isinstance(settings, Finding):
         yield settings
     yield from check_storage(database)
@@ -55,12 +56,12 @@ def diagnose(database: Path, configuration: Path | None) -> Iterator[Finding]:
         except GigqError as error:
             yield Finding("error", str(error), f"fuser -v {database}")
     if isinstance(settings, Settings):
-        yield from check_functions(functions, settings, companions)
+        yield from check_functions(functions, settings, companions, database)
 
 
-def _settings(configuration: Path | None) -> Settings | Finding:
+def _settings(configuration: Path | None, *, secrets: bool) -> Settings | Finding:
     try:
-        return read_settings(configuration)
+        return read_settings(configuration, secrets=secrets)
     except SettingsError as error:
         return Finding("error", str(error), f"gigqd check --config {configuration}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from gigq.worker.outcome import describe_exit
 from gigq.worker.probe import Answer, Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from gigq.worker.probe import Question
@@ -39,9 +40,10 @@ class Prober:
 
     python: str
     pythonpath: Sequence[str]
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     directory: Path
     patience: float  # seconds for one import
+    user: int | None = None  # who it is to be, for root; None: as this process
 
     def ask(self, questions: Sequence[Question]) -> tuple[Probe, list[Answer]]:
         """Give who answered, and an answer to each question. Raises ProbeError."""
@@ -62,8 +64,9 @@ class Prober:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     cwd=self.directory,
-                    env=self.environment,
+                    env=self.environment | _home(self.user),
                     start_new_session=True,
+                    **_as_user(self.user),
                 )
             except OSError as error:
                 message = f"it cannot be started: {error.strerror}"
@@ -105,6 +108,24 @@ class Prober:
             # It has closed its output or will not end: there is nothing long to wait for.
             return f"its import ends the process ({describe_exit(process.wait(1))})"
         return f"its import takes longer than {self.patience:g} s"
+
+
+def _as_user(user: int | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    try:
+        entry = pwd.getpwuid(user)
+    except KeyError:
+        return {"user": user, "group": user, "extra_groups": []}
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return {"user": user, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def _home(user: int | None) -> dict[str, str]:
+    try:
+        return {} if user is None else {"HOME": pwd.getpwuid(user).pw_dir}
+    except KeyError:
+        return {"HOME": "/"}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -75,6 +75,7 @@ def _settings(where: Where) -> tuple[Settings, Path | None]:
     import msgspec  # noqa: PLC0415
 
     from gigq.queue.companions import real  # noqa: PLC0415
+    from gigq.queue.ownership import refuse_to_be_root  # noqa: PLC0415
     from gigq.queue.settings import read_settings  # noqa: PLC0415
     from gigq.queue.sqlite_store import SqliteStore, exists  # noqa: PLC0415
 
@@ -82,6 +83,7 @@ def _settings(where: Where) -> tuple[Settings, Path | None]:
     settings = read_settings(configuration)
     path = real(where.path())
     fresh = not exists(path)
+    refuse_to_be_root(path, f"gigq --db {path} worker")
     SqliteStore(path).close()
     if fresh:
         note(f"warning: created the database {path}")

@@ -399,7 +399,7 @@ class TestFunctions:
         (finding,) = found(path, "error", configuration)
         assert f"{bare} cannot run workers: " in finding.what
         assert "No module named" in finding.what
-        assert finding.remedy == f"{bare} -m pip install gigqd"
+        assert finding.remedy == f"{bare} -m pip install gigqd=={__version__}"
 
     def test_python_that_is_not_there(self, path: Path) -> None:
         """A configured Python that cannot be started is told."""

@@ -6,6 +6,7 @@ Each file is left as it was. Permissions are tried as a user who is not root.
 from __future__ import annotations
 
 import os
+import pwd
 import random
 import shutil
 import socket
@@ -13,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import chdir, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -338,6 +339,54 @@ def test_permissions(spoil: Callable[[Path], None], said: str, shared: Path) -> 
         (shared / name).unlink(missing_ok=spoil is not foreign_log)
     with closing(SqliteStore(shared / "gigq.db")) as store:
         assert sum(store.counts().values()) == 1
+
+
+TELLING = """
+import os
+with open("imported-by", "a") as file:
+    print(os.geteuid(), file=file)
+def run():
+    pass
+"""
+
+
+@pytest.fixture
+def foreign(shared: Path) -> Path:
+    """Give the folder with a database of another user's, who has submitted a job of his own."""
+    (shared / "telling.py").write_text(TELLING)
+    with chdir(shared), JobQueue("gigq.db") as queue:
+        queue.submit(Job("telling", "telling.run"))
+    for each in (shared, *shared.rglob("*")):
+        os.chown(each, NOBODY, NOBODY)
+    return shared
+
+
+def test_code_of_others_is_not_imported(foreign: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The doctor asks as the database's owner whether a job could run, never as root."""
+    assert main(["doctor", "--db", str(foreign / "gigq.db")]) in (0, 1)
+    told = foreign / "imported-by"
+    if "cannot run workers" in capfd.readouterr().out:  # its owner may not read this Python
+        assert not told.exists()
+    else:
+        assert told.read_text().split() == [str(NOBODY)]
+    os.chown(foreign / "gigq.db", 0, 0)
+    done = as_nobody(foreign, "gigq", "doctor")
+    assert "whether user root can import what jobs are to run was not looked at" in done.stdout
+
+
+def test_root_runs_no_jobs_of_others(foreign: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither the service nor a worker: each who may write the database would be root."""
+    path = foreign / "gigq.db"
+    command = [*GIGQD, "start", str(path)]
+    served = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert served.returncode == 78
+    assert main(["worker", "--db", str(path), "--once"]) == 1
+    name = pwd.getpwuid(NOBODY).pw_name
+    for told in (served.stderr, capfd.readouterr().err):
+        assert f"{path} belongs to {name}, and root would run the jobs" in told
+        assert f"sudo -u {name} gigq" in told
+        assert told.count("\n") == 1
+    assert not (foreign / "imported-by").exists()
 
 
 def test_permission_to_all(shared: Path) -> None:

@@ -39,6 +39,25 @@ def test_retention_follows_the_configuration(folder: Path) -> None:
         assert "1 failed" in told
 
 
+def test_nothing_has_an_age(folder: Path) -> None:
+    """Where all jobs stay for ever, the service gives back what a clear has made room of."""
+    never = "[retention]\n" + "".join(
+        f'{status} = "never"\n' for status in ("completed", "failed", "timeout", "cancelled")
+    )
+    with Service(folder, configuration=WORKERS) as service:
+        service.queue.submit_many([Job("job", print, delay=3600) for _ in range(10_000)])
+        size = service.database.stat().st_size
+        with closing(sqlite3.connect(service.database, isolation_level=None, timeout=30)) as other:
+            other.execute("PRAGMA wal_autocheckpoint = 0")
+            other.execute("UPDATE job SET state = 'completed', updated_at = 1, created_at = 1")
+            other.execute("UPDATE tally SET state = 'completed' WHERE state = 'scheduled'")
+        assert service.queue.clear_completed() == 10_000
+        service.configure(WORKERS + never)
+        assert service.wait_for("jobs_deleted")["freed"] > size // 2
+        job = service.submit("jobs.quick", {"key": "x"})
+        service.wait_status(job, "completed")
+
+
 def test_stop_ends_a_pass_in_between(folder: Path) -> None:
     """A service that is to stop does not finish its housekeeping first, and says what it did."""
     with Service(folder, configuration=WORKERS) as service:
