@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import sqlite3
 from contextlib import closing, suppress
@@ -45,7 +46,7 @@ def back_up_to(database: Path, target: Path, *, force: bool = False) -> Backup:
     SqliteStore(database, create=False).close()  # raises where there is nothing of ours
     database, target = real(database), target.absolute()
     _refuse(database, target, force=force)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         create_like(database, part)
         jobs = _copy(database, part)

@@ -43,9 +43,11 @@ class JobHandle(str):
         """Tell the job's status now. Raises UnknownJobError when it was cleared away."""
         status = self._queue.statuses([self]).get(self)
         if status is None:
-            message = f"no job {self} in {self._queue.db_path}"
-            raise UnknownJobError(message)
+            raise self._unknown()
         return status
+
+    def _unknown(self) -> UnknownJobError:
+        return UnknownJobError(f"no job {self} in {self._queue.db_path}")
 
     def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job has ended, and tell how.
@@ -73,6 +75,8 @@ class JobHandle(str):
         if status is JobStatus.COMPLETED:
             return self._queue.get_result(self)
         job = self._queue.get_status(self)
+        if not job["exists"]:
+            raise self._unknown()
         trace = (job["executions"] or [{}])[-1].get("traceback")
         text = f"job {job['name']!r} ({self}) is {status.value}: {job['error'] or job['cause']}"
         raise JobNotCompletedError(f"{text}\n\n{trace}" if trace else text)

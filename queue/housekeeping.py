@@ -35,9 +35,14 @@ def keep_house(store: SqliteStore, ages: Mapping[str, int]) -> Iterator[Kept]:
     now = clock.now()
     parts = FreedParts()
     until = {state: now - age for state, age in ages.items()}
-    for pruned in store.prune(until) if until else ():
-        parts.add(pruned.outputs)
-        yield Kept(pruned.jobs)
+    try:
+        for pruned in store.prune(until) if until else ():
+            parts.add(pruned.outputs)
+            yield Kept(pruned.jobs)
+    except BaseException:  # nobody will know of them any more
+        for _ in parts.give_back(store.companions.output):
+            pass
+        raise
     for freed in parts.give_back(store.companions.output):
         yield Kept(freed=freed)
     if State.COMPLETED in ages:

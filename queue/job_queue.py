@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -25,7 +26,6 @@ from gigq.queue.store import MOST_JOBS_AT_ONCE
 from gigq.queue.workflow import parents_first
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from types import TracebackType
@@ -80,10 +80,12 @@ class JobQueue:
 
     def _opened(self) -> SqliteStore:
         """Give the store, creating the database if need be; with the lock in hand."""
-        if self._store is None:
-            self._store = SqliteStore(self.db_path, create=self._initialize)
-            _open_queues.add(self)
-        return self._store
+        return self._store or self._use(SqliteStore(self.db_path, create=self._initialize))
+
+    def _use(self, store: SqliteStore) -> SqliteStore:
+        self._store = store
+        _open_queues.add(self)
+        return store
 
     def _ring(self, store: SqliteStore) -> None:
         """Wake a waiting worker; with the lock in hand."""
@@ -96,10 +98,10 @@ class JobQueue:
         """Hold the store; None where there is no database yet, and one may be made."""
         with self._lock:
             if self._store is None and not self._initialize:
-                self._store = SqliteStore(self.db_path, create=False)
+                self._use(SqliteStore(self.db_path, create=False))
             elif self._store is None:
                 with suppress(EmptyDatabaseError):
-                    self._store = SqliteStore(self.db_path, create=False)
+                    self._use(SqliteStore(self.db_path, create=False))
             yield self._store
 
     # Submitting
@@ -213,8 +215,11 @@ class JobQueue:
 
     def statuses(self, job_ids: Sequence[str]) -> dict[str, JobStatus]:
         """Tell the status of each of these jobs that there is; cheap."""
+        if isinstance(job_ids, str):
+            message = f"statuses takes several ids; this is one: {shown(job_ids)}"
+            raise InvalidJobError(message)
         with self._look() as store:
-            found = {} if store is None else store.states([str(job_id) for job_id in job_ids])
+            found = {} if store is None else store.states([_id(job_id) for job_id in job_ids])
         return {job_id: STATUS[state] for job_id, state in found.items()}
 
     def get_status(self, job_id: str) -> dict[str, Any]:
@@ -280,6 +285,15 @@ class JobQueue:
 
 _open_queues: WeakSet[JobQueue] = WeakSet()
 _CLOSED_WITHIN = 1.0  # seconds at most for a thread that still uses the queue
+
+
+def _forget_who_used() -> None:
+    """Let a fork not wait for a thread of its parent, which is not there."""
+    for queue in list(_open_queues):
+        queue._lock = threading.RLock()  # noqa: SLF001 (of this module)
+
+
+os.register_at_fork(after_in_child=_forget_who_used)
 
 
 @atexit.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Self
 
 from gigq.queue import clock
@@ -25,6 +26,9 @@ CHILDREN_AT_ONCE = 500  # told in one transaction: a few milliseconds of the wri
 _DUE_AT_ONCE = 200
 _PAIR = 2
 _STOPPED_FOR_GOOD = "stopped by shutdown"
+_OF_A_JOB = 0xFFFFFF  # the part of an execution's key that counts those of its job
+_MOST_BEGUN = _OF_A_JOB - 15  # a few are left for whoever requeues it
+_BEGUN_TOO_OFTEN = "it has been begun 16 million times, and can be no more: submit it anew"
 # Each job counts through these several times; Python 3.11 takes 75 ns to find one in its class.
 _READY, _SCHEDULED, _RUNNING = State.READY, State.SCHEDULED, State.RUNNING
 
@@ -236,6 +240,8 @@ class Moves:
             return State.COMPLETED, None, 0, outcome
         if verdict is Verdict.CANCELLED:
             return State.CANCELLED, None, 0, outcome
+        if outcome.execution & _OF_A_JOB >= _MOST_BEGUN:
+            return State.FAILED, None, 0, outcome._replace(error=_BEGUN_TOO_OFTEN)
         if verdict is Verdict.RELEASED:
             return State.READY, None, 1, outcome
         found = self._connection.row(sql.ATTEMPTS, (outcome.job,))
@@ -330,10 +336,10 @@ class Moves:
         target, waiting_on = self._recount(job, None)
         self._connection.run(sql.REQUEUE, (target, waiting_on, self._now, job))
         self.moved(queue, state, target)
-        revived = [job]
+        revived, done = [job], []
         while revived:
             parent = revived.pop()
-            self._connection.run(sql.RECOUNT_CHILDREN, (parent,))
+            done.append(parent)
             for child, child_queue, due_at in self._connection.rows(sql.CANCELLED_BY, (parent,)):
                 failed = self._connection.row(sql.UNSUCCESSFUL_PARENT, (child,))
                 if failed is not None:
@@ -344,6 +350,7 @@ class Moves:
                 self._connection.run(sql.REVIVE, (target, waiting_on, self._now, child))
                 self.moved(child_queue, State.CANCELLED, target)
                 revived.append(child)
+        self._connection.run(sql.RECOUNT_CHILDREN, (json.dumps(done),))
 
     def _recount(self, job: int, due_at: int | None) -> tuple[State, int]:
         (waiting_on,) = self._connection.row(sql.UNFINISHED_PARENTS, (job,))

@@ -87,8 +87,14 @@ class Prune:
     def steps(self) -> Iterator[Pruned]:
         """Do it; a short step each time."""
         for state in _ORDER:
-            if self._until[state] > _NEVER:
-                yield from self._walk(state)
+            goes_on = self._until[state] > _NEVER
+            while goes_on:
+                deleted = 0
+                for step in self._walk(state):
+                    deleted += step.jobs
+                    yield step
+                # A cancelled one is kept by a cancelled child, which may have gone only now.
+                goes_on = state is State.CANCELLED and deleted > 0
 
     def _walk(self, state: State) -> Iterator[Pruned]:
         after = 0

@@ -159,11 +159,13 @@ class SqliteStore(SqliteLooks):
 
         until = clock.now() if before is None else before
         jobs, parts = 0, FreedParts()
-        for step in self.prune(dict.fromkeys(_CLEARED, until), whole_workflows=False):
-            jobs += step.jobs
-            parts.add(step.outputs)
-        for _ in parts.give_back(self.companions.output):
-            pass
+        try:
+            for step in self.prune(dict.fromkeys(_CLEARED, until), whole_workflows=False):
+                jobs += step.jobs
+                parts.add(step.outputs)
+        finally:
+            for _ in parts.give_back(self.companions.output):
+                pass
         return jobs
 
     # What workers do

@@ -169,11 +169,13 @@ UPDATE job SET state = ?, attempts = 0, waiting_on = ?, execution_id = NULL, due
                cause = NULL, cancelled_by = NULL, updated_at = ?
  WHERE id = ? AND state IN ('failed', 'timeout', 'cancelled')"""
 BLAME = "UPDATE job SET cancelled_by = ? WHERE id = ?"
-# Only children that still wait: what became ready beside a failed parent goes on.
+# Only children that still wait: what became ready beside a failed parent goes on. All parents at
+# once, for each of them may have the same children.
 RECOUNT_CHILDREN = f"""
 UPDATE job SET waiting_on = (
   {_UNFINISHED_PARENTS.format(child="job.id", policy="job.on_parent_failure")})
- WHERE state = 'blocked' AND id IN (SELECT child_id FROM edge WHERE parent_id = ?)"""  # noqa: S608
+ WHERE state = 'blocked' AND id IN (
+  SELECT e.child_id FROM json_each(?) d CROSS JOIN edge e ON e.parent_id = d.value)"""  # noqa: S608
 REVIVE = """
 UPDATE job SET state = ?, waiting_on = ?, cause = NULL, cancelled_by = NULL, updated_at = ?
  WHERE id = ? AND state = 'cancelled'"""
@@ -208,7 +210,7 @@ PROTECTED_AMONG = f"""
 SELECT e.parent_id, e.child_id
   FROM json_each(?1) d CROSS JOIN edge e ON e.parent_id = d.value
  CROSS JOIN job c ON c.id = e.child_id
- WHERE c.state NOT IN ('completed', 'cancelled') OR NOT {_OVER.format(job="c")}"""  # noqa: S608
+ WHERE c.state <> 'completed' OR NOT {_OVER.format(job="c")}"""  # noqa: S608
 EDGES_AMONG = """
 SELECT d.value, (SELECT count(*) FROM edge WHERE parent_id = d.value)
        + (SELECT count(*) FROM edge WHERE child_id = d.value) FROM json_each(?) d"""

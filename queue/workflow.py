@@ -79,7 +79,7 @@ class Workflow:
             message = f"add_task takes a function decorated with @task, not {shown(task)}"
             raise TypeError(message)
         job = task.to_job(**(params or {}))
-        job.pass_parent_results = pass_parent_results
+        job.pass_parent_results = values.switch(pass_parent_results, "pass_parent_results")
         return self.add_job(job, depends_on)
 
     def submit_all(self, queue: JobQueue) -> list[JobHandle]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import suppress
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gigq.queue.records import Claim
 
 _PER_SECOND = 10  # reports that are stored; a tight loop may report more
+_LONGEST = 1000  # characters of a report
 
 
 class CurrentJob:
@@ -66,9 +68,16 @@ class CurrentJob:
             if self._noted >= _PER_SECOND:
                 return
             self._noted += 1
-            total = None if total is None else float(total)
+            whole = None if total is None else _finite(total)
+            shown = str(text)[:_LONGEST].encode(errors="backslashreplace").decode()
             with suppress(StoreError):
-                self._note(self._execution, Progress(float(done), total, str(text), clock.now()))
+                self._note(
+                    self._execution, Progress(_finite(done) or 0.0, whole, shown, clock.now())
+                )
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None
 
 
 _in_this_thread: ContextVar[CurrentJob | None] = ContextVar("gigq_current_job", default=None)

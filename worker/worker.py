@@ -23,6 +23,7 @@ from gigq.queue.errors import (
     InvalidJobError,
     StoreBusyError,
     StoreDamagedError,
+    StoreError,
     StoreUnusableError,
 )
 from gigq.queue.identity import own_identity
@@ -88,6 +89,7 @@ class Worker:
         self.running = False
         self._lane = _Lane(Path(self.db_path), self.worker_id)
         self._lanes: list[_Lane] = []
+        self._errors: list[Exception] = []  # of a thread that had to end
 
     @property
     def current_job_id(self) -> str | None:
@@ -122,6 +124,8 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._lanes = []
+        if self._errors:
+            raise self._errors.pop()
 
     def stop(self) -> None:
         """Let `start` return after the jobs that are running; from any thread."""
@@ -130,7 +134,7 @@ class Worker:
             lane.wake()
 
     def close(self) -> None:
-        """Say goodbye to the database."""
+        """Say goodbye to the database; a job that runs in another thread is waited for."""
         self._lane.close()
 
     def _run(self, lane: _Lane) -> None:
@@ -148,6 +152,9 @@ class Worker:
     def _run_and_close(self, lane: _Lane) -> None:
         try:
             self._run(lane)
+        except Exception as error:  # noqa: BLE001 (`start` raises it)
+            self._errors = [error]
+            self.stop()
         finally:
             lane.close()
 
@@ -183,6 +190,8 @@ class _Lane:
         self._progress = ProgressStore(path)
         self._store: SqliteStore | None = None
         self._worker = 0
+        self._begun = 0  # the last execution whose function was about to be called
+        self._in_use = threading.RLock()
         self._life_lock: LifeLock | None = None
         self._wakeup: Wakeup | None = None
         self._woken = threading.Event()
@@ -190,9 +199,17 @@ class _Lane:
 
     def process_one(self) -> bool:
         refuse_while_loading("Worker.process_one")
-        store = self._open()
-        if store is None:
-            return False
+        with self._held():
+            store = self._open()
+            if store is None:
+                return False
+            try:
+                return self._process_next(store)
+            except BaseException:
+                self._give_back(store)
+                raise
+
+    def _process_next(self, store: SqliteStore) -> bool:
         if self._wakeup is not None:
             self._wakeup.silence()
         claims = store.settle(self._worker, (), claim=1).claims
@@ -215,10 +232,9 @@ class _Lane:
         self.current_job_id = claim.uuid
         try:
             outcome = self._attempt(store, claim)
-        except KeyboardInterrupt:
-            store.settle(self._worker, [outcomes.stopped(claim)])
-            raise
         finally:
+            if os.getpid() != self._pid:
+                os._exit(1)  # the job forked, and this is its child: the loop is not its business
             self.current_job_id = None
             # An open write would lock out whoever settles.
             roll_back_interrupted()
@@ -230,6 +246,16 @@ class _Lane:
             self._wakeup.ring_next()
         if outcome.verdict is not Verdict.COMPLETED:
             _log.error("job %s (%s): %s", claim.uuid, claim.name, outcome.error)
+
+    def _give_back(self, store: SqliteStore) -> None:
+        """End what is still held: nobody else can, as long as this process lives."""
+        with suppress(StoreError):
+            held = [
+                outcomes.stopped(each) if each.execution == self._begun else outcomes.released(each)
+                for each in store.claims_of(self._worker)
+            ]
+            if held:
+                store.settle(self._worker, held)
 
     def _settle(self, store: SqliteStore, outcome: Outcome) -> Settled:
         """Store an outcome; a lock that is held, or a full disk, is waited for, however long."""
@@ -251,6 +277,7 @@ class _Lane:
         outcome = None
         try:
             with limit, running(CurrentJob(claim, self._progress.note), alone=False):
+                self._begun = claim.execution
                 outcome = attempt.run(claim, self._loader, store.parent_results)
         except DeadlinePassed:  # delivered on the last step out of the block
             pass
@@ -258,9 +285,13 @@ class _Lane:
             return outcomes.timed_out(claim, claim.timeout, None)
         return outcome
 
-    def _open(self) -> SqliteStore | None:
+    def _held(self) -> threading.RLock:
+        """Give what is to be held while the database is used: another thread may close it."""
         if self._pid != os.getpid():
             self._forget_parent()
+        return self._in_use
+
+    def _open(self) -> SqliteStore | None:
         if self._store is None:
             with suppress(EmptyDatabaseError):
                 store = SqliteStore(self._path, durable=False, create=False)
@@ -294,26 +325,28 @@ class _Lane:
     def _forget_parent(self) -> None:
         """Begin a life of one's own in a process that was forked off: that one is the parent's."""
         self._pid = os.getpid()
+        self._in_use = threading.RLock()
         self._store = self._wakeup = None
         self._let_go_of_life()
         self._progress = ProgressStore(self._path)
 
     def wait(self, seconds: float) -> None:
         """Wait for a ring, a due job, or so many seconds."""
-        store = self._open()
-        if store is None:
-            self._woken.wait(seconds)
-            self._woken.clear()
-            return
-        if self._wakeup is None:
-            self._wakeup = Wakeup(store.companions.doorbell)
-            return  # rings from before were not heard: look once more
-        glance = store.glance()
-        if glance.ready:
-            return
-        if glance.next_due is not None:
-            seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
-        self._wakeup.wait(seconds)
+        with self._held():
+            store = self._open()
+            if store is None:
+                self._woken.wait(seconds)
+                self._woken.clear()
+                return
+            if self._wakeup is None:
+                self._wakeup = Wakeup(store.companions.doorbell)
+                return  # rings from before were not heard: look once more
+            glance = store.glance()
+            if glance.ready:
+                return
+            if glance.next_due is not None:
+                seconds = min(seconds, max(0, glance.next_due - clock.now()) / clock.MICROSECONDS)
+            self._wakeup.wait(seconds)
 
     def wait_out(self, error: Exception) -> None:
         """Say, once, that the database cannot be used, and wait before the next try."""
@@ -329,12 +362,13 @@ class _Lane:
             self._wakeup.wake()
 
     def close(self) -> None:
-        self._progress.close()
-        if self._store is not None:
-            self._store.retire(self._worker, outcomes.stopped)
-            self._store.close()
-            self._store = None
-            self._let_go_of_life()
-        if self._wakeup is not None:
-            self._wakeup.close()
-            self._wakeup = None
+        with self._held():
+            self._progress.close()
+            if self._store is not None:
+                self._store.retire(self._worker, outcomes.stopped)
+                self._store.close()
+                self._store = None
+                self._let_go_of_life()
+            if self._wakeup is not None:
+                self._wakeup.close()
+                self._wakeup = None

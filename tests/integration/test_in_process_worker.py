@@ -27,14 +27,17 @@ from gigq import (
 )
 from gigq.db_utils import close_connection, get_connection
 from gigq.queue.companions import Companions
-from gigq.queue.errors import StoreUnusableError
+from gigq.queue.errors import SchemaVersionError, StoreUnusableError
 from gigq.queue.identity import Identity, own_identity
 from gigq.queue.service_lock import ServiceLock
 from gigq.queue.sqlite_store import SqliteStore
+from gigq.worker.current_job import CurrentJob
 from gigq.worker.outcome import timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from gigq.queue.records import Progress
 
 # No file may grow beyond the size that the log has, for a second.
 FULL_DISK = """
@@ -130,6 +133,16 @@ def give_object() -> object:
     """Give what is no JSON."""
     seen.append("object")
     return {"rows": [1, object()]}
+
+
+def fork() -> str:
+    """Leave a child that returns as well, a while later."""
+    child = os.fork()
+    if not child:
+        time.sleep(0.5)
+        return "child"
+    seen.append(child)
+    return "parent"
 
 
 class Unwritable(dict[str, int]):
@@ -505,6 +518,34 @@ class TestStart:
         assert [status(queue, each) for each in ids] == ["completed", "pending"]
         assert queue.get_status(ids[1])["attempts"] == 0
 
+    def test_close_waits_for_the_running_job(self, queue: JobQueue) -> None:
+        """A worker that is closed while its thread runs a job ends neither that job nor its claim.
+
+        It would be begun a second time then.
+        """
+        job = queue.submit(Job("job", wait_for, {"gate": gate("a")}, max_attempts=1))
+        worker = Worker(queue.db_path)
+        thread = threading.Thread(target=worker.start)
+        thread.start()
+        until(lambda: seen == ["a"])
+        worker.stop()
+        closing_it = threading.Thread(target=worker.close)
+        closing_it.start()
+        closing_it.join(0.3)
+        assert status(queue, job) == "running"
+        gates["a"].set()
+        thread.join(30)
+        closing_it.join(30)
+        assert status(queue, job) == "completed"
+
+    def test_error_of_a_thread(self, queue: JobQueue) -> None:
+        """What ends one of several threads is raised by `start`, when all have ended."""
+        queue.submit(Job("job", note))
+        with closing(sqlite3.connect(queue.db_path)) as database:
+            database.execute("PRAGMA user_version = 1000")
+        with pytest.raises(SchemaVersionError, match="newer gigqd"):
+            Worker(queue.db_path, concurrency=3).start()
+
     def test_stop_ends_the_wait(self, queue: JobQueue, start: Callable[..., Worker]) -> None:
         """A worker that waits for work stops at once, with and without a database."""
         begin, threads = time.monotonic(), threading.active_count()
@@ -695,6 +736,50 @@ class TestSignals:
         assert told["attempts"] == (0 if most > 1 else 1)
         assert worker.current_job_id is None
         assert told["error"] == "stopped by shutdown"
+
+    def test_no_thread_for_the_time_limit(
+        self, queue: JobQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A job that cannot be begun is given back, and the error goes on its way."""
+        job_id = queue.submit(Job("job", note, max_attempts=1))
+
+        def refuse(_: threading.Thread) -> None:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+
+        with monkeypatch.context() as without_threads:
+            without_threads.setattr(threading.Timer, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                worker.process_one()
+        told = queue.get_status(job_id)
+        assert (told["status"], told["attempts"], seen) == ("pending", 0, [])
+        assert worker.process_one()
+        assert status(queue, job_id) == "completed"
+
+    def test_child_of_a_job_that_forks(self, queue: JobQueue, worker: Worker) -> None:
+        """It ends where its job's function returns, and records nothing."""
+        job_id = queue.submit(Job("job", fork))
+        assert worker.process_one()
+        _, code = os.waitpid(seen[0], 0)
+        assert os.waitstatus_to_exitcode(code) == 1
+        told = queue.get_status(job_id)
+        assert (told["result"], len(told["executions"])) == ("parent", 1)
+
+    @pytest.mark.parametrize("done", [float("nan"), float("-inf"), 3])
+    def test_odd_progress(self, queue: JobQueue, done: float) -> None:
+        """Whatever a job says of its progress, it does not fail for that."""
+        with closing(SqliteStore(queue.db_path)) as store:
+            queue.submit(Job("job", note))
+            (claim,) = store.settle(store.register("w", own_identity()), (), claim=1).claims
+            notes: list[Progress] = []
+            CurrentJob(claim, lambda _, progress: notes.append(progress)).progress(
+                done, float("inf"), "\udcff" * 5000
+            )
+            store.set_progress(claim.execution, notes[0])
+            found = store.progress(claim.execution)
+            assert found is not None
+            assert found.done == (3 if done == 3 else 0)
+            assert (found.total, len(found.text) > 1000) == (None, True)
 
 
 class TestDeadline:

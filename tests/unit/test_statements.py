@@ -180,7 +180,7 @@ class TestPlans:
             ("PARENT", [r"SEARCH job USING INDEX sqlite_autoindex_job_1 \(uuid=\?\)"]),
             ("LAST_CHILD", [r"SEARCH edge USING PRIMARY KEY \(parent_id=\?\)"]),
             ("CANCELLED_BY", [r"SEARCH e USING PRIMARY KEY \(parent_id=\?\)"]),
-            ("RECOUNT_CHILDREN", [r"SEARCH edge USING PRIMARY KEY \(parent_id=\?\)"]),
+            ("RECOUNT_CHILDREN", [r"SEARCH e USING PRIMARY KEY \(parent_id=\?\)"]),
             ("JOBS_AFTER", [r"SEARCH job USING INTEGER PRIMARY KEY \(rowid>\?\)"]),
             (
                 "UNSUCCESSFUL_AFTER",

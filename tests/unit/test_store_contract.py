@@ -79,6 +79,9 @@ def sqlite_store(folder: Path) -> Store:
 STORES: dict[str, Callable[[Path], Store]] = {"sqlite": sqlite_store}
 
 
+CLEARED = ("completed", "cancelled")
+
+
 class Bench:
     """A store with one worker, and short words for what tests do with it."""
 
@@ -514,6 +517,25 @@ class TestCharging:
         uuid = bench.submit(max_attempts=9)
         bench.end(uuid, Verdict.FAILED, retry=False)
         assert (bench.state(uuid), bench.row(uuid).attempts) == ("failed", 1)
+
+    def test_begun_too_often(self, bench: Bench, tmp_path: Path) -> None:
+        """A job whose runs can no longer be told apart fails, whatever attempts are left."""
+        uuid, other = bench.submit(max_attempts=1 << 40), bench.submit()
+        path = tmp_path / "gigq.db"
+        if not path.exists():
+            pytest.skip("it counts without a limit")
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("UPDATE job SET begun = (1 << 24) - 18 WHERE uuid = ?", (uuid,))
+        bench.end(uuid, Verdict.FAILED)
+        assert bench.state(uuid) == "ready"
+        bench.end(uuid, Verdict.RELEASED)
+        for _ in range(3):
+            bench.end(uuid, Verdict.RELEASED)
+            assert bench.state(uuid) == "failed"
+            assert "16 million times" in str(bench.row(uuid).error)
+            assert bench.store.requeue(uuid)
+        bench.end(uuid)
+        bench.end(other)
 
     def test_what_is_recorded(self, bench: Bench) -> None:
         """All that an outcome says can be read back with the execution."""
@@ -1056,6 +1078,31 @@ class TestClear:
         bench.settle(claim)
         assert bench.store.clear() == 2
 
+    def test_parent_of_a_cancelled_child_that_stays(self, bench: Bench) -> None:
+        """It stays as well: the child may be requeued, and then needs its result."""
+        parent = bench.submit()
+        bench.end(parent, result='"kept"')
+        child = bench.submit(parent)
+        below = bench.submit(child, on_parent_failure="block")
+        bench.store.cancel(child)
+        assert bench.store.clear() == 0
+        assert bench.store.requeue(child)
+        claim = bench.take(child)
+        assert bench.store.parent_results(claim.job) == {parent: '"kept"'}
+        bench.settle(claim)
+        bench.end(below)
+        assert bench.store.clear() == 3
+
+    def test_long_chain_of_cancelled_jobs(self, bench: Bench) -> None:
+        """It goes at once, though each is kept by the one behind it."""
+        first = last = bench.submit()
+        for _ in range(1200):
+            last = bench.submit(last)
+        bench.store.cancel(first)
+        assert bench.claim_order() == []
+        until(lambda: not bench.claim_order() and bench.count("cancelled") == 1201)
+        assert bench.store.clear() == 1201
+
     def test_parent_of_a_child_still_to_be_told(self, bench: Bench) -> None:
         """A parent whose children are being told stays, and all of them are told."""
         parent = bench.submit()
@@ -1556,16 +1603,16 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def clear(self) -> None:
         """Delete what has ended and is waited for by nobody."""
-        needed = {
-            parent
-            for job in self.model.values()
-            if job.state not in ("completed", "cancelled")
-            for parent in job.parents
-        }
+        needed: set[str] = set()
+        # A cancelled one that stays may be requeued, and then needs its parents.
+        staying = [job for job in self.model.values() if job.state not in CLEARED]
+        while staying:
+            for parent in set(staying.pop().parents) - needed:
+                needed.add(parent)
+                if self.model[parent].state == "cancelled":
+                    staying.append(self.model[parent])
         gone = {
-            uuid
-            for uuid, job in self.model.items()
-            if job.state in ("completed", "cancelled") and uuid not in needed
+            uuid for uuid, job in self.model.items() if job.state in CLEARED and uuid not in needed
         }
         assert self.bench.store.clear() == len(gone)
         for uuid in gone:
