@@ -52,6 +52,11 @@ EVENTS = {
         "error",
         ("worker", "worker_pid"),
     ),
+    "service_failed": Event(
+        "the service meets a fault of its own, and ends: please report it",
+        "error",
+        ("error", "traceback"),
+    ),
     "worker_stuck": Event(
         "a process was killed and does not die, as one that waits for a disk; its job stays "
         "claimed, and another worker takes its place",

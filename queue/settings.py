@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -34,7 +33,7 @@ VariableValue = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
 Variables = Annotated[dict[VariableName, VariableValue], Meta(description="a table of strings")]
 Seconds = Annotated[
     float,
-    Meta(ge=0, le=sys.float_info.max, description="a finite number of seconds from 0 up"),
+    Meta(ge=0, le=1e9, description="a number of seconds from 0 to 1e9"),
 ]
 StartTimeout = Annotated[
     float, Meta(gt=0, le=86_400, description="a number of seconds above 0, up to a day")

@@ -127,7 +127,7 @@ class ControlServer:
         try:
             request = json.loads(order)
             answer = self._handle(request.pop("order"), request)
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             answer = {"error": "not an order that this service understands"}
         except GigqError as error:
             answer = {"error": str(error)}
@@ -144,6 +144,9 @@ class ControlServer:
             if answer is not None:
                 self._waiting.remove((peer, pending))
                 _answer(peer, answer)
+            elif _has_hung_up(peer):
+                self._waiting.remove((peer, pending))
+                peer.close()
 
     @property
     def is_awaited(self) -> bool:
@@ -160,6 +163,15 @@ class ControlServer:
         with suppress(OSError):
             if self._path.stat().st_ino == self._inode:  # else of another service, after a restore
                 self._path.unlink()
+
+
+def _has_hung_up(peer: socket.socket) -> bool:
+    try:
+        return not peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def ask(path: Path, order: str, *, patience: float | None = None, **fields: object) -> Answer:

@@ -67,7 +67,7 @@ class FollowedFiles:
     def _watch_all(self, paths: Iterable[str]) -> None:
         try:
             self._watch.watch(paths)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # no watch, no descriptor, or no thread is left
             self._hears = False
             self._log.event("watch_failed", error=str(error))
 

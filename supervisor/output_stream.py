@@ -7,6 +7,7 @@ this reader. It reads what is new, finds out which job printed it, and gives who
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gigq.worker.child import ChildState
@@ -44,7 +45,11 @@ class OutputStream:
                 self._descriptor = os.open(self._child.log.path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 return  # too few descriptors, perhaps; the output is kept all the same
-        size = os.fstat(self._descriptor).st_size
+        with suppress(OSError):  # of a disk that fails
+            yield from self._new_lines(self._descriptor)
+
+    def _new_lines(self, descriptor: int) -> Iterator[tuple[str, str]]:
+        size = os.fstat(descriptor).st_size
         if size - self._position > _TOO_FAR_BEHIND:
             skipped = size - self._position - _MOST_AT_ONCE
             yield self._name(size), f"… {skipped:,} bytes are not shown here …"
@@ -55,9 +60,7 @@ class OutputStream:
             name, end = self._part(size)
             if self._will_be_known(name):
                 return
-            read = os.pread(
-                self._descriptor, min(_MOST_AT_ONCE, end - self._position), self._position
-            )
+            read = os.pread(descriptor, min(_MOST_AT_ONCE, end - self._position), self._position)
             if not read:
                 return
             self._position += len(read)

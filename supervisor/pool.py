@@ -95,7 +95,7 @@ class Pool:
         self.has_spawned = True
         staying = {child.number: child for child in self._staying()}
         standing_by = {child.number: child for child in self._standing_by()}
-        leaving = {child.number for child in self.children if child.stop is not Stop.NO}
+        leaving = {child.number for child in self.mortal if child.stop is not Stop.NO}
         new = []
         for number in range(1, self._wanted + 1):
             old, next_one = staying.get(number), standing_by.get(number)
@@ -463,13 +463,13 @@ class Pool:
             if child.state is not ChildState.EXITED:
                 child.kill(Reason.SHUTDOWN)
 
-    def give_up(self, name: str) -> None:
-        """Kill the worker of this name, which cannot store what it has, unless it runs a job."""
+    def give_up(self, tree: str) -> None:
+        """Kill the worker of this tree, which cannot store what it has, unless it runs a job."""
         for child in self.children:
             runs = child.status().phase is Phase.RUNNING
             dies = child.state in (ChildState.KILLED, ChildState.EXITED)
-            if child.name == name and not runs and not dies:
-                self._log.event("worker_given_up", worker=name, worker_pid=child.pid)
+            if child.orders.tree == tree and not runs and not dies:
+                self._log.event("worker_given_up", worker=child.name, worker_pid=child.pid)
                 child.kill()
 
     @property

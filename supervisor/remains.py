@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gigq.worker.process_tree import children, kill_children, tree_name
+from gigq.worker.process_tree import children, is_dead, kill_children, tree_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,13 +55,22 @@ class Remains:
         """
         if not any(child.is_stuck for child in self._dead):
             return []
-        trees = {tree_name(pid) for pid in children() if not self._is_spared(pid)}
+        trees = {self._tree_of(pid) for pid in children() if not self._is_spared(pid)}
         unknown = None in trees
         return [each for each in self._dead if not unknown and each.orders.tree not in trees]
+
+    def _tree_of(self, pid: int) -> str | None:
+        """Tell whose it is; of another user's process, sudo say, by its session."""
+        tree = tree_name(pid)
+        if tree is None:
+            with suppress(ProcessLookupError):
+                session = os.getsid(pid)
+                return next((c.orders.tree for c in self._dead if c.pid == session), None)
+        return tree
 
     def _is_spared(self, pid: int) -> bool:
         """Tell a worker, and what no worker has started, from what a dead worker left."""
         if self._is_ours(pid) or pid in self._not_ours:
             return True
-        # The first process of a container inherits from everybody in it.
-        return os.getpid() == 1 and tree_name(pid) is None
+        # The first process of a container inherits from everybody in it, and has to bury them.
+        return os.getpid() == 1 and not is_dead(pid) and tree_name(pid) is None

@@ -30,7 +30,7 @@ _SHORTEST = 1 * _SECOND  # from the begin to the first try
 _LONGEST = 60 * _SECOND
 _APART = 60 * _SECOND  # troubles that come sooner after each other are one that lasts
 _ALONE = 10 * _SECOND  # a worker tries each second
-_STORE_THREAD = ""  # where workers have names
+_STORE_THREAD = ""  # where workers have the names of their trees
 
 
 class StoreTrouble:
@@ -45,7 +45,7 @@ class StoreTrouble:
     ) -> None:
         """Begin without trouble.
 
-        `hold_claims` is called with True at its begin; `give_up` with the name of a worker that is
+        `hold_claims` is called with True at its begin; `give_up` with the tree of a worker that is
         the only one in trouble.
         """
         self.error: str | None = None  # what is wrong now

@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import time
+import traceback
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +55,7 @@ _SWEEP = 0.001  # seconds between looks while a dead worker's processes die
 _LAST_RECORDS = 10.0  # seconds for the database to take what is left at the end
 _KILL_AFTER = 5.0  # seconds after kill_grace before a stopping service kills whatever is left
 _LOOKED_AT_FILE = 0.5  # seconds between looks whether the database still has its name
-_NAME = "the file's name"  # where workers in trouble have theirs
+_NAME = "the file's name"  # where workers in trouble have their trees
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
@@ -95,7 +96,7 @@ class Supervisor:
         self.is_replaced = False  # by another file; a restart serves that
         self._files = FollowedFiles(configuration, self._wake, log)
         self._signals: deque[int] = deque()
-        self._ready: set[str] = set()
+        self._ready: set[Child] = set()
         self._remains = Remains(self._is_ours)
         self._reclaims = Reclaims(self._store, log, companions.doorbell)
         self._survey = Survey(
@@ -108,7 +109,7 @@ class Supervisor:
         self._survey.listen(self._selector)
         self._file = ServedFile(Path(settings.database))
         self._next_look_at_file = 0
-        self._streams: dict[str, OutputStream] = {}
+        self._streams: dict[Child, OutputStream] = {}
         self._lively_until = 0  # something has just happened, and more may
         self._draining_until: int | None = None
         self._killing_at: int | None = None
@@ -149,6 +150,15 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until told to stop."""
+        try:
+            self._serve()
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error))
+            self._log.event("service_failed", error=repr(error), traceback=trace)
+            self._log.write()
+            raise
+
+    def _serve(self) -> None:
         self._prepare_process()
         self._log.event(
             "service_started",
@@ -257,7 +267,7 @@ class Supervisor:
         listen = functools.partial(self._hear, child)
         self._selector.register(child.channel, selectors.EVENT_READ, listen)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._mourn(child))
-        self._streams[child.name] = OutputStream(child)
+        self._streams[child] = OutputStream(child)
 
     def _hear(self, child: Child) -> None:
         """Take a child's messages."""
@@ -271,15 +281,15 @@ class Supervisor:
             elif event == "worn":
                 self._pool.recycle(child, message["reason"], message["jobs"])
             elif event == "files":
-                self._files.loaded(child.name, message["stamps"])
+                self._files.loaded(child.orders.tree, message["stamps"])
             elif event in ("store_trouble", "store_works", "store_damaged"):
                 self._hear_of_store(child, event, message.get("error"))
             elif event in EVENTS:
                 output = message.pop("output", None)
-                if output is not None and child.name in self._streams:
+                if output is not None and child in self._streams:
                     start, end = output
-                    self._streams[child.name].ended(start, end, message["job_name"])
-                    self._show_output(child.name)
+                    self._streams[child].ended(start, end, message["job_name"])
+                    self._show_output(child)
                 self._log.event(event, **message, worker=child.name)
         if child.channel.at_end and child.channel.fileno() in self._selector.get_map():
             self._selector.unregister(child.channel)
@@ -290,7 +300,7 @@ class Supervisor:
             self._log.event("worker_refused", worker=child.name, error=error)
             child.kill()
             return
-        self._ready.add(child.name)
+        self._ready.add(child)
         self._pool.is_ready(child)
 
     def _mourn(self, child: Child) -> None:
@@ -300,7 +310,7 @@ class Supervisor:
         if child.channel.fileno() in self._selector.get_map():
             self._selector.unregister(child.channel)
         child.reap()
-        self._show_output(child.name)
+        self._show_output(child)
         self._remains.add(child)
         self._bury_the_dead()
 
@@ -314,11 +324,11 @@ class Supervisor:
 
     def _bury(self, child: Child) -> None:
         """Nothing of it lives any more: take back what it held, and forget it."""
-        self._pool.remove(child, was_ready=child.name in self._ready)
-        self._ready.discard(child.name)
-        self._files.forget(child.name)
-        self._trouble.ends(child.name)
-        self._streams.pop(child.name).close()
+        self._pool.remove(child, was_ready=child in self._ready)
+        self._ready.discard(child)
+        self._files.forget(child.orders.tree)
+        self._trouble.ends(child.orders.tree)
+        self._streams.pop(child).close()
         self._reclaims.of_child(child)
 
     # A database that cannot be used
@@ -327,9 +337,9 @@ class Supervisor:
         if event == "store_damaged":
             self._give_up(error or "")
         elif event == "store_trouble":
-            self._trouble.begins(child.name, error or "")
+            self._trouble.begins(child.orders.tree, error or "")
         else:
-            self._trouble.ends(child.name)
+            self._trouble.ends(child.orders.tree)
 
     def _give_up(self, error: str) -> None:
         """End: in a damaged file nothing can be stored, and to wait would not mend it."""
@@ -387,19 +397,19 @@ class Supervisor:
             if self._pool.busy():
                 self._lively_until = now + _LIVELY  # and longer than a worker takes to report
             for child in list(self._pool.children):
-                if child.name in self._streams:
+                if child in self._streams:
                     self._hear(child)
-                    self._show_output(child.name)
+                    self._show_output(child)
 
-    def _show_output(self, name: str) -> None:
-        for job, line in self._streams[name].lines():
+    def _show_output(self, child: Child) -> None:
+        for job, line in self._streams[child].lines():
             self._log.event("job_output", job_name=job, line=line)
 
     # Files
 
     def _follow_files(self) -> None:
         for path, workers in self._files.take_code_changes():
-            old = [child for child in self._pool.children if child.name in workers]
+            old = [child for child in self._pool.children if child.orders.tree in workers]
             self._pool.renew(old, path)
         if self._files.take_configuration_change():
             self._try_to_reload()

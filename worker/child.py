@@ -97,6 +97,7 @@ class Child:
         self.was_late = False  # it was killed because it did not become ready
         self._reason = Reason.NONE
         self._execution = 0
+        self._before = 0, Reason.NONE  # the execution that was interrupted last and has ended, why
         self._stacks_size = 0
         self._out_of_memory = out_of_memory
         self._blame = ""
@@ -272,7 +273,7 @@ class Child:
 
     def _while_dumping(self, now: int) -> None:
         if not self._runs_it_still():
-            self.state = ChildState.SERVING
+            self._serve_again()
             return
         size = os.fstat(self._stacks).st_size
         # They are written piece by piece, and on busy cores with pauses.
@@ -290,7 +291,7 @@ class Child:
     def _while_ending(self, now: int) -> None:
         status = self._runs_it_still()
         if status is None:
-            self.state = ChildState.SERVING
+            self._serve_again()
         elif now >= self._until or self._memory.finds_too_much(status):
             self._hold(now)
 
@@ -309,8 +310,21 @@ class Child:
             self._memory.look(self._execution)
             self.kill()
         else:
-            self.state = ChildState.SERVING
+            self._serve_again()
             self._signal(signal.SIGCONT)
+
+    def _serve_again(self) -> None:
+        """Note that the job has ended by itself: what befalls the next one has other reasons."""
+        self.state = ChildState.SERVING
+        self._before = self._execution, self._reason
+        self._execution, self._reason = 0, Reason.NONE
+
+    def _interruption_of(self, execution: int) -> Reason:
+        """Tell why an execution was interrupted; it may have ended, and not be stored yet."""
+        for interrupted, reason in ((self._execution, self._reason), self._before):
+            if interrupted == execution:
+                return reason
+        return Reason.NONE
 
     def _is_stopped(self) -> bool:
         with suppress(OSError):
@@ -326,7 +340,7 @@ class Child:
         return status if status.execution == self._execution else None
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # a job may become sudo by an exec
             signal.pidfd_send_signal(self.pidfd, number)
 
     # The end
@@ -370,7 +384,7 @@ class Child:
             return outcomes.lost(held, self.exit_status)
         if status.execution != held.execution:
             return outcomes.lost_unstored(held, self.exit_status)
-        reason = self._reason if held.execution == self._execution else Reason.NONE
+        reason = self._interruption_of(held.execution)
         if reason is Reason.NONE and self._died_by_timer(status):
             reason = Reason.DEADLINE
         used = max(0, self._cpu_time - status.cpu_time)
@@ -392,7 +406,8 @@ class Child:
             return outcomes.stopped(held)
         if reason is Reason.CANCELLATION:
             return outcomes.cancelled(held)
-        dumped = held.execution == self._execution  # else they are an earlier job's
+        # Else they are an earlier job's.
+        dumped = held.execution in (self._execution, self._before[0])
         stacks = self._read_stacks() if dumped else None
         if reason is Reason.DEADLINE:
             return outcomes.timed_out(held, held.timeout, stacks)

@@ -123,7 +123,7 @@ def kill_children(spare: Callable[[int], bool] = lambda _: False) -> int:
     for pid in children():
         if spare(pid):
             continue
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # what became another user's lives on
             os.kill(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
@@ -159,6 +159,15 @@ def tree_name(pid: int) -> str | None:
         if name == TREE_VARIABLE.encode():
             return value.decode(errors="replace")
     return None
+
+
+def is_dead(pid: int) -> bool:
+    """Tell whether nothing is left of a process but its exit status, if that."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[0] in (b"Z", b"X")
 
 
 def _may_get_one(pid: int) -> bool:

@@ -23,6 +23,7 @@ from gigq.queue.connection import roll_back_interrupted
 from gigq.queue.errors import DescriptorsLostError, ForeignDatabaseError, StoreDamagedError
 from gigq.queue.records import Output
 from gigq.queue.sqlite_store import SqliteStore
+from gigq.queue.states import Verdict
 from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
@@ -77,6 +78,11 @@ class ExitCode(IntEnum):
     DRAINED = 0
     RENEW = 3  # its code or settings are old, or it has served its time: another takes its place
     CANNOT_STORE = 4  # a job has closed the descriptors of its database
+    LEFT_PROCESSES = 5  # what a job has started outlives SIGKILL
+
+
+class LeftProcessesError(Exception):
+    """What the last attempt has started lives on; nobody must begin the next one meanwhile."""
 
 
 class ServiceWorker:
@@ -122,6 +128,10 @@ class ServiceWorker:
             # Nothing was harmed, and what has ended cannot be stored by this process.
             self._say_at_last(str(error))
             return ExitCode.CANNOT_STORE
+        except LeftProcessesError:
+            # The supervisor inherits them, and lets the job be begun again when they are gone.
+            self._say_at_last("a process that its job has started cannot be ended")
+            return ExitCode.LEFT_PROCESSES
 
     def _serve(self) -> ExitCode:
         store = self._open_store()
@@ -275,7 +285,8 @@ class ServiceWorker:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business
         roll_back_interrupted()
         self._kill_timer.stop()
-        self._end_children(claim)
+        if self._end_children(claim) and outcome.verdict is not Verdict.COMPLETED:
+            raise LeftProcessesError
         cpu_time, peak = self._meter.stop()
         peak = max(peak, self._slot.peak_memory_of(claim.execution))
         lasted = time.monotonic_ns() - begun
@@ -357,11 +368,17 @@ class ServiceWorker:
         job, all_jobs = claim.max_memory or 0, self._orders.max_job_memory
         return min(job, all_jobs) if job and all_jobs else job or all_jobs
 
-    def _end_children(self, claim: Claim) -> None:
-        """End what the job started and left: it is part of the job, and ends with it."""
-        if has_children():
-            left = kill_all_children(_REAPING)
-            self._reporter.report("job_left_processes", job_id=claim.uuid, alive=left)
+    def _end_children(self, claim: Claim) -> int:
+        """End what the job started and left: it is part of the job, and ends with it.
+
+        Gives how many live on.
+        """
+        if not has_children():
+            return 0
+        left = kill_all_children(_REAPING)
+        self._reporter.report("job_left_processes", job_id=claim.uuid, alive=left)
+        self._surroundings.are_spoiled |= left > 0
+        return left
 
     def _put_back(self, claim: Claim, lasted: int) -> None:
         """Let the next job find the process as this one did."""

@@ -427,6 +427,51 @@ def test_process_that_cannot_be_killed(folder: Path, oracle: Oracle, frozen: str
     oracle.check()
 
 
+STUBBORN = """
+import subprocess, time
+from pathlib import Path
+
+def leave():
+    child = subprocess.Popen(["sleep", "1000"])
+    Path("child").write_text(str(child.pid))
+    while not Path("go").exists():
+        time.sleep(0.01)
+    raise ValueError("no")
+"""
+
+
+def test_failed_job_whose_process_cannot_be_killed(folder: Path) -> None:
+    """The next attempt begins when what the last one started is gone, and not before."""
+    write_jobs(folder, STUBBORN, "stubborn.py")
+    group = _control_group(f"gigq-test-{os.getpid()}", "freezer.state")
+    try:
+        with Service(folder, configuration=AT_ONCE) as service:
+            job = service.submit("stubborn.leave", max_attempts=2)
+            child = folder / "child"
+            until(lambda: child.exists() and child.read_text())
+            (group / "cgroup.procs").write_text(child.read_text())
+            (group / "freezer.state").write_text("FROZEN")
+            (folder / "go").touch()
+            lost = service.wait_for("worker_stuck")
+            (last,) = service.events("job_left_processes")
+            assert last["alive"] == 1
+            service.wait_status(service.submit("os.getpid"), "completed")
+            found = service.queue.get_status(job)
+            assert (found["status"], found["attempts"]) == ("running", 1)
+            (group / "freezer.state").write_text("THAWED")
+            told = service.wait_for("worker_lost")
+            assert told["worker_pid"] == lost["worker_pid"]
+            assert told["error"] == "a process that its job has started cannot be ended"
+            found = service.wait_status(job, "failed")
+            assert [each["error"] for each in found["executions"]] == [
+                "worker died: exit code 5",
+                "no",
+            ]
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+        _remove(group)
+
+
 def _control_group(name: str, needed: str) -> Path:
     """Make a control group that has the file `needed`, by either version of them; else skip."""
     controller = needed.partition(".")[0]
@@ -657,6 +702,25 @@ def test_restored_beside_a_service(folder: Path) -> None:
             job = second.submit("jobs.quick", {"key": "y"})
             assert second.wait_status(job, "completed")["attempts"] == 1
             assert second.told("status")[0] == 0
+
+
+def test_named_worker_is_replaced(folder: Path) -> None:
+    """One that takes the place of another of the same name is not taken for it."""
+    code = write_jobs(folder, "def run():\n    return 1\n", "named.py")
+    command = [sys.executable, "-m", "gigq", "worker", "--worker-id", "me"]
+    with JobQueue(folder / "gigq.db") as queue, chdir(folder):
+        queue.submit(Job("first", "named.run"))
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+            for result in (1, 2, 3):
+                replace(code, f"def run():\n    return {result}\n")
+                job = queue.submit(Job("next", "named.run"))
+                until(lambda job=job: queue.get_status(job)["status"] == "completed")
+                found = queue.get_status(job)
+                assert (found["result"], found["worker_id"]) == (result, "me")
+            worker.send_signal(signal.SIGINT)
+            assert worker.wait(30) == 0
+            assert worker.stderr is not None
+            assert "Traceback" not in worker.stderr.read()
 
 
 def test_replaced_under_a_worker(folder: Path) -> None:

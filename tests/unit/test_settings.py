@@ -256,27 +256,27 @@ WRONG_VALUES = [
     ("workers.count = 2.0", 'workers.count: expected an int from 0 to 1000 or "auto", got 2.0'),
     (
         "workers.kill_grace = -1",
-        "workers.kill_grace: expected a finite number of seconds from 0 up, got -1",
+        "workers.kill_grace: expected a number of seconds from 0 to 1e9, got -1",
     ),
     (
         "workers.kill_grace = true",
-        "workers.kill_grace: expected a finite number of seconds from 0 up, got true",
+        "workers.kill_grace: expected a number of seconds from 0 to 1e9, got true",
     ),
     (
         'workers.kill_grace = "2"',
-        'workers.kill_grace: expected a finite number of seconds from 0 up, got "2"',
+        'workers.kill_grace: expected a number of seconds from 0 to 1e9, got "2"',
     ),
     (
         "shutdown.drain_timeout = inf",
-        "shutdown.drain_timeout: expected a finite number of seconds from 0 up, got inf",
+        "shutdown.drain_timeout: expected a number of seconds from 0 to 1e9, got inf",
     ),
     (
         "shutdown.drain_timeout = nan",
-        "shutdown.drain_timeout: expected a finite number of seconds from 0 up, got nan",
+        "shutdown.drain_timeout: expected a number of seconds from 0 to 1e9, got nan",
     ),
     (
         f"shutdown.drain_timeout = {HUGE}",
-        f"shutdown.drain_timeout: expected a finite number of seconds from 0 up, got {HUGE_SHOWN}",
+        f"shutdown.drain_timeout: expected a number of seconds from 0 to 1e9, got {HUGE_SHOWN}",
     ),
     ("workers.reload = 1", "workers.reload: expected true or false, got 1"),
     ('database = ""', 'database: expected a path, got ""'),
