@@ -13,7 +13,7 @@ from gigq.queue.output_folder import FreedParts, remove_forgotten
 from gigq.queue.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from gigq.queue.sqlite_store import SqliteStore
 
@@ -27,10 +27,13 @@ class Kept(NamedTuple):
     freed: int = 0  # bytes of the disk
 
 
-def keep_house(store: SqliteStore, ages: Mapping[str, int]) -> Iterator[Kept]:
+def keep_house(
+    store: SqliteStore, ages: Mapping[str, int], in_use: Collection[str] = ()
+) -> Iterator[Kept]:
     """Delete finished jobs that ended longer ago than `ages` (microseconds) says for their state.
 
-    A state that is not there is kept. Raises StoreError, and is over then.
+    A state that is not there is kept, and so are the output files named by `in_use`. Raises
+    StoreError, and is over then.
     """
     now = clock.now()
     parts = FreedParts()
@@ -46,15 +49,15 @@ def keep_house(store: SqliteStore, ages: Mapping[str, int]) -> Iterator[Kept]:
     for freed in parts.give_back(store.companions.output):
         yield Kept(freed=freed)
     if State.COMPLETED in ages:
-        yield from _forget(store, now, ages[State.COMPLETED])
+        yield from _forget(store, now, ages[State.COMPLETED], in_use)
     for freed in store.shrink():
         yield Kept(freed=freed)
 
 
-def _forget(store: SqliteStore, now: int, age: int) -> Iterator[Kept]:
+def _forget(store: SqliteStore, now: int, age: int, in_use: Collection[str]) -> Iterator[Kept]:
     """Forget workers, and remove output files, of which no execution is left."""
     workers: set[int] = set()
-    logs: set[str] = set()
+    logs: set[str] = set(in_use)
     for left in store.left(now - age):
         workers |= left.workers
         logs |= left.logs

@@ -23,9 +23,12 @@ def owner(path: Path) -> int:
         return path.parent.stat().st_uid
 
 
-def may_act_for(path: Path) -> bool:
-    """Tell whether this user is the file's owner, or root, who may become any. Raises OSError."""
-    return os.geteuid() in (0, owner(path))
+def may_act_for(path: Path, *, as_root: bool = True) -> bool:
+    """Tell whether this user is the file's owner; `as_root`: or root, who may become any.
+
+    Raises OSError.
+    """
+    return os.geteuid() == owner(path) or (as_root and os.geteuid() == 0)
 
 
 def user_name(user: int) -> str | None:

@@ -16,7 +16,7 @@ from gigq.queue.errors import ForeignDatabaseError, StoreDamagedError, StoreErro
 from gigq.queue.housekeeping import Kept, keep_house
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gigq.queue.settings import RetentionSettings
     from gigq.queue.sqlite_store import SqliteStore
@@ -36,8 +36,15 @@ _DAY = 86_400
 class Housekeeping:
     """Decides when the next step is due. Times are nanoseconds of the monotonic clock."""
 
-    def __init__(self, store: StoreThread, log: Log, retention: RetentionSettings) -> None:
-        """Begin a while from now."""
+    def __init__(
+        self,
+        store: StoreThread,
+        log: Log,
+        retention: RetentionSettings,
+        in_use: Callable[[], list[str]],
+    ) -> None:
+        """Begin a while from now; `in_use` names output files that are to stay."""
+        self._in_use = in_use
         self._store = store
         self._log = log
         self._retention = retention
@@ -46,6 +53,7 @@ class Housekeeping:
         self._renewed = False  # other settings have come
         self._next = time.monotonic_ns() + _FIRST
         self._began = 0
+        self._logs: list[str] = []
         self._jobs = self._freed = self._longest = 0
 
     def use(self, retention: RetentionSettings) -> None:
@@ -67,6 +75,8 @@ class Housekeeping:
             self._renewed, self._steps = False, None
         self._began = self._began or time.monotonic_ns()
         self._under_way = True
+        if self._steps is None:
+            self._logs = self._in_use()
         self._store.do(self._step, self._stepped)
 
     def finish(self) -> None:
@@ -95,7 +105,7 @@ class Housekeeping:
         """Do one step, in the store thread; None at the end of the pass."""
         began = time.monotonic_ns()
         if self._steps is None:
-            self._steps = keep_house(store, self._ages())
+            self._steps = keep_house(store, self._ages(), self._logs)
         try:
             kept = next(self._steps, None)
         except (StoreDamagedError, ForeignDatabaseError):

@@ -23,6 +23,7 @@ from gigq.queue.errors import (
     StoreDamagedError,
 )
 from gigq.queue.identity import start_ticks
+from gigq.queue.ownership import may_act_for, owner, user_name
 from gigq.queue.service_lock import service_holder
 from gigq.queue.settings import find_configuration, find_database, read_settings
 from gigq.supervisor.configuration import check_paths
@@ -40,6 +41,7 @@ EXIT_STOPPED = 3  # of `status`, as in LSB's init script actions
 EXIT_UNKNOWN = 4
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: a restart would not help
 EXIT_INTERRUPTED = 130
+_STATUS_WITHIN = 5.0  # seconds
 
 _database = click.argument(
     "database", required=False, type=click.Path(readable=False, path_type=Path)
@@ -167,18 +169,29 @@ def status(database: Path | None, configuration: Path | None, *, as_json: bool) 
         companions = Companions(path)
         if service_holder(companions) is None:
             stopped = {"version": 1, "state": "stopped", "database": str(path)}
-            text = f"stopped: no gigqd serves {path}; start it with: gigqd start {path}"
-            click.echo(json.dumps(stopped) if as_json else text)
+            click.echo(json.dumps(stopped) if as_json else f"stopped: {_how_to_start(path)}")
             sys.exit(EXIT_STOPPED)
         try:
-            answer = ask(companions.control, "status")
+            answer = ask(companions.control, "status", patience=_STATUS_WITHIN)
         except GigqError as error:
+            if as_json:
+                unknown = {"version": 1, "state": "unknown", "database": str(path)}
+                click.echo(json.dumps({**unknown, "error": str(error)}))
             click.echo(f"gigqd: {error}", err=True)
             sys.exit(EXIT_UNKNOWN)
         if as_json:
             click.echo(json.dumps({**answer, "service_version": answer["version"], "version": 1}))
         else:
             click.echo(describe_service(answer))
+
+
+def _how_to_start(path: Path) -> str:
+    if not path.exists():
+        return f"there is no database {path}; look at its name"
+    name = user_name(owner(path))
+    if name is None or may_act_for(path, as_root=False):
+        return f"no gigqd serves {path}; start it with: gigqd start {path}"
+    return f"no gigqd serves {path}; it is started as user {name}, as by: systemctl start gigqd"
 
 
 @main.command(epilog="Example: gigqd health jobs.db --live")

@@ -452,6 +452,10 @@ class Pool:
         if idle:
             random.choice(idle).wake()  # noqa: S311 (no secret; one may hang)
 
+    def output_files(self) -> list[str]:
+        """Name the files that the children print into, those too that have yet to register."""
+        return [child.orders.log for child in self.children]
+
     def limit_output(self) -> None:
         """Keep head and tail of what jobs print that print much."""
         for child in self.children:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gigq.supervisor.pool import Pool
 
+from gigq.queue.shown import in_one_line, shortened
 from gigq.queue.sizes import size_text
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -70,7 +71,7 @@ def _describe_worker(worker: dict[str, Any]) -> str:
         left = worker["deadline_in"]
         deadline = "no deadline" if left is None else f"deadline in {describe_seconds(left)}"
         line += (
-            f" {worker['job_name']} ({worker['job_id'][:_SHORT_ID]}) for "
+            f" {shortened(in_one_line(worker['job_name']))} ({worker['job_id'][:_SHORT_ID]}) for "
             f"{describe_seconds(worker['running_for'])}, {deadline}"
         )
         if worker["max_memory"] is not None:

@@ -125,7 +125,9 @@ class Supervisor:
         commands = Commands(self._pool, self._store, self._reload, self._facts)
         self._control = ControlServer(self._companions.control, commands.handle)
         self._selector.register(self._control.socket, selectors.EVENT_READ, self._control.accept)
-        self._housekeeping = Housekeeping(self._store, self._log, self._settings.retention)
+        self._housekeeping = Housekeeping(
+            self._store, self._log, self._settings.retention, self._pool.output_files
+        )
         self._http = HttpProcess(
             self._settings.http.listen,
             self._settings.database,

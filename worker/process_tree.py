@@ -25,6 +25,7 @@ _STRAYS_WITHIN = 2.0  # seconds
 _EXEC_WITHIN = 0.05  # seconds
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
 _PAUSE = 0.0005  # seconds between two looks at processes that are dying
+_LONGEST_PAUSE = 0.2
 
 TREE_VARIABLE = "GIGQ_TREE"  # in the environment of each worker process and all it starts
 
@@ -183,6 +184,7 @@ def kill_tree(name: str) -> int:
     when processes cannot be seen.
     """
     give_up = time.monotonic() + _STRAYS_WITHIN
+    pause = _PAUSE
     while True:
         pids = [int(pid) for pid in os.listdir("/proc") if pid.isdecimal()]  # noqa: PTH208 (names)
         found = [pid for pid in pids if pid != os.getpid() and tree_name(pid) == name]
@@ -191,4 +193,5 @@ def kill_tree(name: str) -> int:
                 os.kill(pid, signal.SIGKILL)
         if not found or time.monotonic() > give_up:
             return len(found)
-        time.sleep(_PAUSE)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)  # it may be there for days

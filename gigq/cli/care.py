@@ -70,6 +70,9 @@ def migrate(where: Where, file: Path | None) -> None:
     """
     from gigq.queue.migrate import migrate as migrate_file  # noqa: PLC0415 (seldom used)
 
+    if file is not None and where.db is not None:
+        message = f"FILE is {file}, and --db names {where.db}: give one of them"
+        raise click.UsageError(message)
     path = file.absolute() if file is not None else where.path()
     done = migrate_file(path)
     if done.backup is None:

@@ -30,7 +30,7 @@ def check_file_system(database: Path, mounts: str | None = None) -> Iterator[Fin
         yield Finding("warning", "the file system could not be looked up", f"df -T {database}")
         return
     where = f"{database} lies on {found.kind} (mounted on {found.mount_point})"
-    remedy = f"sqlite3 {database} \".backup '/var/lib/gigq/{database.name}'\""
+    remedy = f"gigq --db {database} backup /var/lib/gigq/{database.name}"
     if found.reach is Reach.NETWORK:
         yield Finding(
             "error", f"{where}: over a network, locks fail and jobs are lost; move it", remedy

@@ -134,7 +134,7 @@ def list_jobs(
         rows = store.jobs(wanted)
     more = bool(limit) and len(rows) > limit
     _print_jobs(rows[:limit] if more else rows, form)
-    if more and form in ("table", "wide", "ids"):
+    if more:
         note(f"there are more than these {limit:,}; --limit 0 lists all")
 
 

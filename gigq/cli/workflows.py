@@ -78,13 +78,12 @@ def list_workflows(where: Where, limit: int, form: str) -> None:
 
         documents = map(workflow_document, shown, counts)
         print_document(workflows=list(documents))
-        return
-    if not rows:
-        note("no workflows found")
-        return
-    from gigq.cli.show.workflow_tree import print_workflows  # noqa: PLC0415
+    elif rows:
+        from gigq.cli.show.workflow_tree import print_workflows  # noqa: PLC0415
 
-    print_workflows(shown, counts)
+        print_workflows(shown, counts)
+    else:
+        note("no workflows found")
     if len(rows) > len(shown):
         note(f"there are {len(rows):,}; --limit 0 lists all")
 

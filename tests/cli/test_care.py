@@ -73,6 +73,8 @@ class TestMigrate:
     def test_missing_file(self, gigq: Client) -> None:
         """A file that is not there is named."""
         assert "none.db" in gigq("migrate", "none.db", code=1).err
+        done = gigq("migrate", "none.db", "--db", "other.db", code=2)
+        assert "give one of them" in done.err
 
 
 class TestReclaim:

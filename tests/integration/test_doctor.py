@@ -287,6 +287,18 @@ class TestPermissions:
             assert finding.remedy == f"chmod g-w {path}"
         assert finding.level in ("warning", "ok")
 
+    def test_group_that_may_submit(self, path: Path, store: SqliteStore) -> None:
+        """A folder that is made for a group, as by the installation, is no mistake of anybody's."""
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file to a group that it is not in")
+        for each in (path.parent, path):
+            os.chown(each, -1, 54_321)
+        path.chmod(0o660)
+        path.parent.chmod(0o2770)
+        (finding,) = check_permissions(path, store.companions, None)
+        assert (finding.level, finding.remedy) == ("ok", None)
+        assert finding.what.startswith("group 54321 may submit, and so run code as user root")
+
     def test_owner_only(self, path: Path, store: SqliteStore) -> None:
         """What only its owner may write is well."""
         (finding,) = check_permissions(path, store.companions, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import socket
 import sqlite3
@@ -161,6 +162,9 @@ def test_supervisor_stopped(served: Client) -> None:
                 assert command.communicate()[0].startswith("unknown: the service at ")
             assert command.returncode == 4
         assert time.monotonic() - began < HEALTH_WITHIN
+        code, told, errors = served.service.told("status", "--json")
+        assert (code, json.loads(told)["state"]) == (4, "unknown")
+        assert "has not answered for 5 s" in errors
     finally:
         process.send_signal(signal.SIGCONT)
     served.becomes("/livez", 200)
