@@ -36,16 +36,15 @@ class CurrentJob:
 
     """
 
-    def __init__(self, claim: Claim, note: Callable[[int, Progress], None]) -> None:
-        """Describe a claim that begins now; `note` stores progress for its execution."""
+    def __init__(self, claim: Claim, note: Callable[[int, Progress], None], begun_at: int) -> None:
+        """Describe a claim that began then; `note` stores progress for its execution."""
         self.id = claim.uuid
         self.name = claim.name
         self.attempt = claim.attempt
         self.max_attempts = claim.max_attempts
-        self._ends_at = None if claim.timeout is None else clock.now() + claim.timeout
+        self._ends_at = None if claim.timeout is None else begun_at + claim.timeout
         self._execution = claim.execution
         self._note = note
-        self._lock = threading.Lock()
         self._second = 0
         self._noted = 0
 
@@ -62,7 +61,7 @@ class CurrentJob:
         is left out. It never raises for that.
         """
         second = int(time.monotonic())
-        with self._lock:
+        with _reports:
             if second != self._second:
                 self._second, self._noted = second, 0
             if self._noted >= _PER_SECOND:
@@ -76,12 +75,15 @@ class CurrentJob:
                 )
 
 
+_reports = threading.Lock()  # of all threads of a job, and of one that an earlier job has left
+
+
 def _finite(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
-_in_this_thread: ContextVar[CurrentJob | None] = ContextVar("gigq_current_job", default=None)
-_in_this_process: list[CurrentJob] = []  # of a worker process; also for threads of the job
+_in_this_thread: ContextVar[running | None] = ContextVar("gigq_current_job", default=None)
+_in_this_process: list[running] = []  # of a worker process; also for threads of the job
 
 
 def current_job() -> CurrentJob | None:
@@ -93,26 +95,35 @@ def current_job() -> CurrentJob | None:
         True
 
     """
-    return _in_this_thread.get() or (_in_this_process[-1] if _in_this_process else None)
+    found = _in_this_thread.get() or (_in_this_process[-1] if _in_this_process else None)
+    return None if found is None else found.job()
 
 
 class running:  # noqa: N801 (used like a function)
-    """Let `current_job` give this one; `alone`: to all threads, for the process runs no other."""
+    """Let `current_job` tell of this claim; `alone`: all threads, for the process runs no other."""
 
-    def __init__(self, job: CurrentJob, *, alone: bool) -> None:
-        """Prepare."""
-        self._job, self._alone = job, alone
+    def __init__(self, claim: Claim, note: Callable[[int, Progress], None], *, alone: bool) -> None:
+        """Prepare. Few jobs ask, so that what they would get is made for those that do."""
+        self._claim, self._note, self._alone = claim, note, alone
+        self._begun_at = clock.now()
+        self._job: CurrentJob | None = None
+
+    def job(self) -> CurrentJob:
+        """Give what the job can learn about itself."""
+        if self._job is None:
+            self._job = CurrentJob(self._claim, self._note, self._begun_at)
+        return self._job
 
     def __enter__(self) -> None:
         """Begin."""
         if self._alone:
-            _in_this_process.append(self._job)
+            _in_this_process.append(self)
         else:
-            self._token = _in_this_thread.set(self._job)
+            self._token = _in_this_thread.set(self)
 
     def __exit__(self, *_: object) -> None:
         """End."""
         if self._alone:
-            _in_this_process.remove(self._job)
+            _in_this_process.remove(self)
         else:
             _in_this_thread.reset(self._token)

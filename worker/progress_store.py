@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from gigq.queue.sqlite_store import SqliteStore
@@ -22,16 +21,14 @@ class ProgressStore:
         """Name the database."""
         self._database = database
         self._store: SqliteStore | None = None
-        self._lock = threading.Lock()
 
     def note(self, execution: int, progress: Progress) -> None:
         """Store it. Raises StoreError when the database is not to be had at once."""
-        with self._lock:  # threads that a job has left may speak beside the next one
-            if self._store is None:
-                self._store = SqliteStore(
-                    self._database, durable=False, create=False, patience=_PATIENCE
-                )
-            self._store.set_progress(execution, progress)
+        if self._store is None:
+            self._store = SqliteStore(
+                self._database, durable=False, create=False, patience=_PATIENCE
+            )
+        self._store.set_progress(execution, progress)
 
     def close(self) -> None:
         """Close the database."""

@@ -28,7 +28,7 @@ from gigq.version import __version__
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
 from gigq.worker.batch import Batch
-from gigq.worker.current_job import CurrentJob, running
+from gigq.worker.current_job import running
 from gigq.worker.kernel_timer import KernelTimer
 from gigq.worker.orders import Code
 from gigq.worker.patient_store import PatientStore
@@ -143,7 +143,7 @@ class ServiceWorker:
         self._wakeup.watch(self._channel.fileno())
         if not self._store.register(self._stops):
             return ExitCode.DRAINED
-        self._output_at = self._surroundings.output_end()
+        self._note_output(self._surroundings.output_end())
         self._batch = self._new_batch()
         ended: list[Outcome] = []
         idle = True
@@ -229,8 +229,7 @@ class ServiceWorker:
 
     def _settle(self, ended: list[Outcome], claim: int) -> Settled:
         """Settle and claim; what has to be stored is kept until it can be."""
-        output = Output(self._orders.log, self._output_at)
-        settled = self._store.settle(ended, claim, output)
+        settled = self._store.settle(ended, claim, self._next_output)
         self._tell_dropped(settled.dropped)
         if settled.more:
             self._wakeup.ring_next()
@@ -292,9 +291,10 @@ class ServiceWorker:
         lasted = time.monotonic_ns() - begun
         self._put_back(claim, lasted)
         self._slot.write_phase(Phase.SETTLING)
-        end = self._output_at = self._surroundings.output_end(start)
+        end = self._surroundings.output_end(start)
         output = None
         if end > start:
+            self._note_output(end)
             self._surroundings.shorten_output(start, end)
             output = Output(self._orders.log, start, end)
         ended_at = clock.now()
@@ -312,19 +312,9 @@ class ServiceWorker:
             self._deadline = now + timeout
             self._kill_timer.start(timeout + self._backstop)
         max_memory = self._memory_limit(claim)
-        self._slot.begin(
-            Status(
-                Phase.RUNNING,
-                claim.execution,
-                now,
-                self._deadline,
-                output_start,
-                max_memory,
-                self._meter.start(),
-                claim.uuid,
-                claim.name,
-            )
-        )
+        started = self._meter.start()
+        limits = now, self._deadline, output_start, max_memory, started
+        self._slot.begin((Phase.RUNNING, claim.execution, *limits, claim.uuid, claim.name))
         if max_memory or (
             claim.timeout is not None and claim.timeout < 2 * TICK * clock.MICROSECONDS
         ):
@@ -337,7 +327,7 @@ class ServiceWorker:
         try:
             self._interruptible = claim.execution
             try:
-                with running(CurrentJob(claim, self._progress.note), alone=True):
+                with running(claim, self._progress.note, alone=True):
                     outcome = attempt.run(
                         claim,
                         self._code.loader,
@@ -399,6 +389,10 @@ class ServiceWorker:
             self._reporter.report(
                 "job_left_changes", job_id=claim.uuid, job_name=claim.name, changed=changed
             )
+
+    def _note_output(self, end: int) -> None:
+        """Note where the output of the next job will begin."""
+        self._output_at, self._next_output = end, Output(self._orders.log, end)
 
     def _be_as_any_process(self) -> None:
         """Let a child that a job forks end by a signal, as its parent expects."""

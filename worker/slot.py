@@ -80,6 +80,10 @@ class Status(NamedTuple):
     name: str = ""
 
 
+# Each job says so: as a plain tuple it takes half as long.
+StatusFields = tuple[int, int, int, int, int, int, int, str, str]
+
+
 class Slot:
     """The shared page. One side writes the status, the other the orders."""
 
@@ -99,34 +103,37 @@ class Slot:
 
     # The worker's side
 
-    def begin(self, status: Status) -> None:
+    def begin(self, status: StatusFields) -> None:
         """Say that an execution begins; of those that this was not said of, none has begun."""
         place = self._begun % BEGUN_KEPT
         self._begun += 1
-        _BEGUN.pack_into(self._memory, _BEGUN_AT + place * _BEGUN.size, status.execution)
+        _BEGUN.pack_into(self._memory, _BEGUN_AT + place * _BEGUN.size, status[1])
         self.write(status)
 
-    def write(self, status: Status) -> None:
+    def write(self, status: StatusFields) -> None:
         """Say what is being done."""
+        phase, execution, begun_at, deadline, output_start, max_memory, cpu_time, uuid, name = (
+            status
+        )
+        uuid_bytes, name_bytes = uuid.encode(), name.encode()[:_NAME_BYTES]
         # A reader that sees the same serial behind and before the rest has seen one status whole:
         # the serial is written first and last, and read last and first.
         self._serial += 1
-        uuid, name = status.uuid.encode(), status.name.encode()[:_NAME_BYTES]
         _STATUS.pack_into(
             self._memory,
             _STATUS_AT,
             self._serial,
-            status.phase,
-            status.execution,
-            status.begun_at,
-            status.deadline,
-            status.output_start,
-            status.max_memory,
-            status.cpu_time,
-            len(uuid),
-            uuid,
-            len(name),
-            name,
+            phase,
+            execution,
+            begun_at,
+            deadline,
+            output_start,
+            max_memory,
+            cpu_time,
+            len(uuid_bytes),
+            uuid_bytes,
+            len(name_bytes),
+            name_bytes,
         )
         _SERIAL.pack_into(self._memory, _SERIAL_AT_END, self._serial)
 

@@ -35,7 +35,7 @@ from gigq.queue.states import Verdict
 from gigq.queue.user_connections import roll_back_connections
 from gigq.worker import attempt
 from gigq.worker import outcome as outcomes
-from gigq.worker.current_job import CurrentJob, running
+from gigq.worker.current_job import running
 from gigq.worker.progress_store import ProgressStore
 from gigq.worker.reclaim import reclaim_dead
 from gigq.worker.resolve import Loader
@@ -276,7 +276,7 @@ class _Lane:
         limit = ThreadTimeLimit(seconds)
         outcome = None
         try:
-            with limit, running(CurrentJob(claim, self._progress.note), alone=False):
+            with limit, running(claim, self._progress.note, alone=False):
                 self._begun = claim.execution
                 outcome = attempt.run(claim, self._loader, store.parent_results)
         except DeadlinePassed:  # delivered on the last step out of the block

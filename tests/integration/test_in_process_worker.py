@@ -26,6 +26,7 @@ from gigq import (
     task,
 )
 from gigq.db_utils import close_connection, get_connection
+from gigq.queue import clock
 from gigq.queue.companions import Companions
 from gigq.queue.errors import SchemaVersionError, StoreUnusableError
 from gigq.queue.identity import Identity, own_identity
@@ -772,9 +773,8 @@ class TestSignals:
             queue.submit(Job("job", note))
             (claim,) = store.settle(store.register("w", own_identity()), (), claim=1).claims
             notes: list[Progress] = []
-            CurrentJob(claim, lambda _, progress: notes.append(progress)).progress(
-                done, float("inf"), "\udcff" * 5000
-            )
+            job = CurrentJob(claim, lambda _, progress: notes.append(progress), clock.now())
+            job.progress(done, float("inf"), "\udcff" * 5000)
             store.set_progress(claim.execution, notes[0])
             found = store.progress(claim.execution)
             assert found is not None
