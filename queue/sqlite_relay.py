@@ -90,7 +90,7 @@ class Relay:
         self._held, self._uncounted = execution, uncounted + 1
         figures.end(connection, wrote=wrote)
         self._tries.worked()
-        return Settled([Claim(*held, *spec)], [], more=False)
+        return Settled([Claim._make(held + spec)], [], more=False)
 
 
 def completed_values(outcome: Outcome, started_at: int, ended_at: int) -> tuple[Any, ...]:
