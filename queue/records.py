@@ -278,6 +278,11 @@ class JobRow(NamedTuple):
     traceback: str | None
     cpu_time: int | None
     peak_memory: int | None
+    directory: str  # in which it was submitted
+    job_directory: str | None  # that it asks for
+    import_root: str | None
+    python: str | None  # that submitted it
+    on_parent_failure: str
 
 
 class ExecutionRow(NamedTuple):

@@ -354,7 +354,8 @@ SELECT j.id, j.uuid, j.name, s.function_name, s.function_module, s.script, s.par
        j.max_attempts, s.timeout, s.max_memory, s.description, j.state, j.created_at, j.updated_at,
        j.attempts, s.pass_parent_results, s.retry_delay, j.due_at, j.cause, q.name, f.name,
        j.execution_id, w.name, x.started_at, x.ended_at, x.verdict, x.result, x.error, x.traceback,
-       x.cpu_time, x.peak_memory
+       x.cpu_time, x.peak_memory, s.directory, s.job_directory, s.import_root, s.python,
+       j.on_parent_failure
   FROM job j JOIN job_spec s ON s.job_id = j.id JOIN queue q ON q.id = j.queue_id
   LEFT JOIN workflow f ON f.id = j.workflow_id
   LEFT JOIN execution x ON x.id = j.execution_id LEFT JOIN worker w ON w.id = x.worker_id"""

@@ -73,13 +73,15 @@ def cancel(where: Where, jobs: tuple[str, ...], *, running: bool) -> None:
         done = queue.cancel(row.uuid, running=running)
         now = queue.statuses([row.uuid]).get(row.uuid, JobStatus.CANCELLED)
         if done and now is JobStatus.RUNNING:
-            out(f"Job {row.uuid} is being ended; wait for that with: gigq wait {row.uuid}")
+            wait = where.typed(f"gigq wait {row.uuid}")
+            out(f"Job {row.uuid} is being ended; wait for that with: {wait}")
         elif done or (now is JobStatus.CANCELLED and STATUS[row.state] is not now):
             out(f"Job {row.uuid} cancelled.")
         else:
             message = f"could not cancel job {row.uuid}: it is {now.value}"
             if now is JobStatus.RUNNING:
-                message += f"; end it with: gigq cancel {row.uuid} --running"
+                end = where.typed(f"gigq cancel {row.uuid} --running")
+                message += f"; end it with: {end}"
             raise Failure(message)
 
     _change_each(where, jobs, one)

@@ -197,6 +197,8 @@ def why(where: Where, job: str, form: str) -> None:
     with where.look() as store:
         row = find_job(store, job)
         explanation = _explain(store, row)
+    command = explanation.next_command
+    command = None if command is None else where.typed(command)
     if form == "json":
         from gigq.cli.show.documents import print_document  # noqa: PLC0415
 
@@ -207,11 +209,11 @@ def why(where: Where, job: str, form: str) -> None:
             state=row.state,
             cause=explanation.cause,
             sentence=explanation.sentence,
-            next_command=explanation.next_command,
+            next_command=command,
         )
         return
     from gigq.cli.show.words import printable  # noqa: PLC0415
 
     out(printable(explanation.sentence))
-    if explanation.next_command is not None:
-        out(f"→ {paint(printable(explanation.next_command), bold=True)}")
+    if command is not None:
+        out(f"→ {paint(printable(command), bold=True)}")

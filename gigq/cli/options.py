@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gigq.cli.where import Where
+from gigq.queue.shown import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +153,7 @@ def complete_id(
             found = [store.job(uuid) for uuid in store.find(incomplete.lower(), _COMPLETED)]
     except Exception:  # noqa: BLE001 (a completion must not write into a command line)
         return []
-    return [CompletionItem(row.uuid, help=row.name) for row in found if row is not None]
+    return [CompletionItem(row.uuid, help=in_one_line(row.name)) for row in found if row]
 
 
 id_argument = click.argument("job", metavar="ID", shell_complete=complete_id)

@@ -7,6 +7,7 @@ the whole file for one line of output would take longer than the look.
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Where:
 
     db: Path | None = None
     config: Path | None = None
+    _has_told: bool = False
 
     def path(self) -> Path:
         """Give the database's absolute path. Raises SettingsError for an unusable configuration."""
@@ -34,7 +36,21 @@ class Where:
             return Path(chosen).absolute()
         from gigq.queue.settings import find_database  # noqa: PLC0415 (slow, and seldom needed)
 
-        return find_database(None, self.configuration())
+        configuration = self.configuration()
+        path = find_database(None, configuration)
+        if configuration is not None and self.config is None:
+            self._tell_of_another(path, configuration)
+        return path
+
+    def _tell_of_another(self, path: Path, configuration: Path) -> None:
+        """Say, once, that the database which lies here is not the one that is used."""
+        here = Path("gigq.db").absolute()
+        other = configuration.parent != here.parent and here != path and here.exists()
+        if other and not self._has_told and "_GIGQ_COMPLETE" not in os.environ:
+            from gigq.cli.show.style import note  # noqa: PLC0415 (seldom needed)
+
+            note(f"using {path}, as {configuration} says; for {here}: --db gigq.db")
+            self._has_told = True
 
     def configuration(self) -> Path | None:
         """Give the configuration's path, None for none. Raises SettingsError."""
@@ -63,6 +79,13 @@ class Where:
             yield store
         finally:
             store.close()
+
+    def typed(self, command: str) -> str:
+        """Let a `gigq` command that somebody is to type find the same database."""
+        words = command.partition(" ")
+        if words[0] != "gigq" or (self.db is None and self.config is None):
+            return command
+        return f"gigq --db {shlex.quote(str(self.path()))} {words[2]}"
 
     def _chosen_by(self) -> str:
         if self.db is not None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from cli.client import COLOUR, SCHEMAS, Client, Database, checked
+from cli.client import COLOUR, SCHEMAS, Client, Database, checked, examples
 
 from gigq.cli.show.documents import JOB
 from gigq.queue.states import Verdict
@@ -286,6 +286,29 @@ class TestWhy:
         assert "extract" in lines[0]
         assert lines[1] == f"→ gigq status {shown.ready}"
         look("status", shown.ready)
+
+    def test_another_database(self, look: Client, shown: Examples) -> None:
+        """The command to type next finds the database that this one was given."""
+        database = look.folder / "gigq.db"
+        elsewhere = Client(look.folder.parent)
+        done = elsewhere("--db", str(database), "why", shown.blocked)
+        assert done.out.splitlines()[1] == f"→ gigq --db {database} status {shown.ready}"
+        document = elsewhere("--db", str(database), "why", shown.blocked, "-o", "json")
+        command = document.document("why")["next_command"]
+        assert command == f"gigq --db {database} status {shown.ready}"
+
+    def test_database_here_is_not_the_one(self, tmp_path: Path) -> None:
+        """Where a configuration names another one, that is said; not where somebody chose it."""
+        examples(tmp_path / "gigq.db")
+        (tmp_path / "gigq").mkdir()
+        other = tmp_path / "other.db"
+        examples(other)
+        (tmp_path / "gigq" / "gigqd.toml").write_text(f'database = "{other}"\n')
+        gigq = Client(tmp_path, XDG_CONFIG_HOME=str(tmp_path))
+        told = f"gigq: using {other}, as {tmp_path}/gigq/gigqd.toml says; for {tmp_path}/gigq.db"
+        assert gigq("stats").err.startswith(told)
+        for chosen in (("--db", "gigq.db"), ("--db", str(other))):
+            assert gigq("stats", *chosen).err == ""
 
     @pytest.mark.parametrize("field", ["completed", "failed", "cancelled", "running", "scheduled"])
     def test_document(self, look: Client, shown: Examples, field: str) -> None:

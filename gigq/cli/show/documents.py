@@ -105,6 +105,11 @@ def job_details(
         "result": decode(row.result),
         "traceback": row.traceback,
         "pass_parent_results": None if passes is None else bool(passes),
+        "on_parent_failure": row.on_parent_failure,
+        "cwd": row.job_directory,
+        "submitted_in": row.directory,
+        "import_root": row.import_root,
+        "python": row.python,
         "parents": [
             {"id": uuid, "name": name, "status": STATUS[state].value}
             for uuid, name, state in parents

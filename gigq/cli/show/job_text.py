@@ -70,6 +70,7 @@ def _lines(
     if progress is not None:
         yield "Progress", _progress(progress)
     yield _what(row)
+    yield from _where(row)
     if row.description:
         yield "Description", printable(row.description)
     yield "Queue", one_line(row.queue)
@@ -92,6 +93,15 @@ def _lines(
         yield "Worker", one_line(row.worker_name)
     if row.error is not None:
         yield "Error", printable(row.error)
+
+
+def _where(row: JobRow) -> Iterator[tuple[str, str]]:
+    if row.job_directory is not None:
+        yield "Directory", printable(row.job_directory)
+    if row.directory:
+        yield "Submitted in", printable(row.directory)
+    if row.import_root is not None and row.import_root != row.directory:
+        yield "Imports from", printable(row.import_root)
 
 
 def _use(row: JobRow) -> Iterator[tuple[str, str]]:
