@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from gigq.cli.finding import Finding
+from gigq.queue.ownership import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +94,4 @@ def _group_name(group: int) -> str:
 
 
 def _user_name(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"user {user}"
+    return user_name(user) or f"user {user}"

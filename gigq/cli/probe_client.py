@@ -22,7 +22,7 @@ from gigq.worker.outcome import describe_exit
 from gigq.worker.probe import Answer, Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gigq.worker.probe import Question
@@ -40,7 +40,7 @@ class Prober:
 
     python: str
     pythonpath: Sequence[str]
-    environment: dict[str, str]
+    environment: Mapping[str, str]
     directory: Path
     patience: float  # seconds for one import
     user: int | None = None  # who it is to be, for root; None: as this process
@@ -64,9 +64,8 @@ class Prober:
                     stdout=subprocess.PIPE,
                     stderr=errors,
                     cwd=self.directory,
-                    env=self.environment | _home(self.user),
                     start_new_session=True,
-                    **_as_user(self.user),
+                    **self._identity(),
                 )
             except OSError as error:
                 message = f"it cannot be started: {error.strerror}"
@@ -85,6 +84,18 @@ class Prober:
             said = f"; it last said: {words[-1]}" if words else ""
             answers.append(Answer(complaint + said))
         return Probe(**lines[0]), answers
+
+    def _identity(self) -> dict[str, Any]:
+        """Give what subprocess has to be told of the user that it is to be, and its variables."""
+        if self.user is None:
+            return {"env": self.environment}
+        group, groups, home = self.user, [], "/"
+        with suppress(KeyError):  # a user without an account
+            entry = pwd.getpwuid(self.user)
+            group, home = entry.pw_gid, entry.pw_dir
+            groups = os.getgrouplist(entry.pw_name, group)
+        env = {**self.environment, "HOME": home}
+        return {"user": self.user, "group": group, "extra_groups": groups, "env": env}
 
     def _lines(self, process: subprocess.Popen[bytes], count: int) -> Iterator[dict[str, Any]]:
         """Give so many lines of JSON, or those that come in time before the process ends."""
@@ -108,24 +119,6 @@ class Prober:
             # It has closed its output or will not end: there is nothing long to wait for.
             return f"its import ends the process ({describe_exit(process.wait(1))})"
         return f"its import takes longer than {self.patience:g} s"
-
-
-def _as_user(user: int | None) -> dict[str, Any]:
-    if user is None:
-        return {}
-    try:
-        entry = pwd.getpwuid(user)
-    except KeyError:
-        return {"user": user, "group": user, "extra_groups": []}
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
-    return {"user": user, "group": entry.pw_gid, "extra_groups": groups}
-
-
-def _home(user: int | None) -> dict[str, str]:
-    try:
-        return {} if user is None else {"HOME": pwd.getpwuid(user).pw_dir}
-    except KeyError:
-        return {"HOME": "/"}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -137,10 +137,9 @@ def give_object() -> object:
 
 
 def fork() -> str:
-    """Leave a child that returns as well, a while later."""
+    """Leave a child that returns as well."""
     child = os.fork()
     if not child:
-        time.sleep(0.5)
         return "child"
     seen.append(child)
     return "parent"
