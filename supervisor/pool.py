@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import secrets
 import socket
 import sys
@@ -61,6 +62,8 @@ class Pool:
         self.start_trouble: str | None = None  # why the last start failed, until one succeeds
         self.children: list[Child] = []
         self.out_of_memory = OutOfMemoryWatch()
+        # That each worker may have open.
+        self.descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._settings = settings
         self._environment = settings.worker_environment()
         self._companions = companions
@@ -273,6 +276,7 @@ class Pool:
             name=name,
             tree=f"{os.getpid()}.{token}",
             supervisor=os.getpid(),
+            descriptors=self.descriptors,
             log=f"{self._host}.{number}.{token}.log",
             life_lock=None if life_lock is None else life_lock.mark,
             pythonpath=tuple(workers.pythonpath),

@@ -24,6 +24,7 @@ from gigq.queue.events import EVENTS
 from gigq.supervisor.commands import Commands
 from gigq.supervisor.configuration import Configuration
 from gigq.supervisor.control import ControlServer
+from gigq.supervisor.descriptor_limit import raise_descriptor_limit
 from gigq.supervisor.followed_files import FollowedFiles
 from gigq.supervisor.housekeeping import Housekeeping
 from gigq.supervisor.http_process import HttpProcess
@@ -237,6 +238,7 @@ class Supervisor:
 
     def _prepare_process(self) -> None:
         become_subreaper()
+        self._pool.descriptors = raise_descriptor_limit()
         self._remains.spare_those_before()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, exit codes would read 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import socket
 from contextlib import suppress
 from typing import Any
@@ -42,6 +43,19 @@ class Channel:
     def fileno(self) -> int:
         """Give the descriptor to wait on."""
         return self._socket.fileno()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until something has come, the other side is gone, or so many seconds are over."""
+        self._poll(select.POLLIN, seconds)
+
+    def wait_for_room(self, seconds: float) -> None:
+        """Wait until something may be sent, at most for so many seconds."""
+        self._poll(select.POLLOUT, seconds)
+
+    def _poll(self, event: int, seconds: float | None) -> None:
+        poll = select.poll()  # select(2) would not take a descriptor above 1023
+        poll.register(self._socket, event)
+        poll.poll(None if seconds is None else seconds * 1000)
 
     def send(self, message: dict[str, Any]) -> bool:
         """Send a message unless that would mean waiting; False to try it again later."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import os
-import select
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -19,7 +19,7 @@ from gigq.worker.service_worker import ServiceWorker
 from gigq.worker.slot import Slot
 
 _FIRST_TO_GO = "500"  # oom_score_adj: rather a worker than its supervisor
-_ORDERS_WITHIN = 10_000  # milliseconds
+_ORDERS_WITHIN = 10.0  # seconds
 
 
 def main() -> int:
@@ -34,6 +34,8 @@ def main() -> int:
     channel = Channel.inherited(channel_descriptor)
     reports = Channel.inherited(reports_descriptor)
     orders = _orders(channel)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (orders.descriptors, most))
     become_subreaper()
     signal_when_parent_dies(signal.SIGUSR2)
     faulthandler.enable()
@@ -57,9 +59,7 @@ def _end(worker: ServiceWorker, code: int) -> int:
 
 
 def _orders(channel: Channel) -> Orders:
-    poll = select.poll()
-    poll.register(channel.fileno(), select.POLLIN)
-    poll.poll(_ORDERS_WITHIN)
+    channel.wait(_ORDERS_WITHIN)
     messages = channel.receive()
     if not messages:
         sys.exit("gigq.worker.entry is started by gigqd, not by hand; see: gigqd start --help")

@@ -22,6 +22,7 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     name: str
     tree: str  # marks all processes that it starts
     supervisor: int  # its pid
+    descriptors: int  # that it may have open: its soft limit
     log: str  # the output file's name in the output folder
     life_lock: str | None = None  # the mark of the lock that it inherits
     pythonpath: tuple[str, ...] = ()

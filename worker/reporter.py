@@ -10,7 +10,6 @@ as long as there are few of them; beyond that they are counted, and the count is
 
 from __future__ import annotations
 
-import select
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +119,7 @@ class Reporter:
         """Tell all that is left as the supervisor takes it, for so many seconds at most."""
         give_up = time.monotonic() + patience
         while not self.flush() and (left := give_up - time.monotonic()) > 0:
-            select.select([], [self._reports.channel], [], min(left, _CALLS_APART))
+            self._reports.channel.wait_for_room(min(left, _CALLS_APART))
 
 
 def _job(claim: Claim) -> dict[str, object]:

@@ -7,7 +7,6 @@ next claim are one transaction.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import time
@@ -176,7 +175,7 @@ class ServiceWorker:
     def _stand_by(self) -> None:
         """Wait, ready, while another one still holds the place."""
         while self._slot.stop() is Stop.STANDBY and not self._orphaned:
-            select.select([self._channel], [], [])
+            self._channel.wait()
             for message in self._channel.receive():
                 if message["event"] == "load":
                     self._code.load_early((Code(*message["code"]),))

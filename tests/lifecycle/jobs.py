@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -350,6 +351,11 @@ def close_output(how: str) -> str:
 def complain(text: str, times: int) -> None:
     """Raise an error with a long text."""
     raise RuntimeError(text * times)
+
+
+def most_descriptors() -> int:
+    """Tell how many this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _start_child(key: str) -> subprocess.Popen:

@@ -351,6 +351,31 @@ def test_no_descriptors_for_a_while(folder: Path, oracle: Oracle) -> None:
     oracle.check()
 
 
+SHORT_OF_DESCRIPTORS = """
+import os, resource, sys
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1150, most))
+for number in range(1100):
+    os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_more_workers_than_the_soft_limit_allows(folder: Path) -> None:
+    """A service takes the descriptors that its workers need, above 1023; jobs find theirs."""
+    settings = "[workers]\ncount = 10\nspare = 1\nreload = false\n"
+    wrapper = (sys.executable, "-c", SHORT_OF_DESCRIPTORS)
+    with Service(folder, configuration=settings, wrapper=wrapper) as service:
+        service.wait_ready(11)
+        assert _descriptors(service.process.pid) > 1150
+        job = service.submit("jobs.most_descriptors")
+        assert service.wait_status(job, "completed")["result"] == 1150
+        os.kill(next(iter(service.worker_pids().values())), signal.SIGKILL)
+        service.wait_ready(12)
+        assert not service.events("worker_start_failed")
+        assert service.stop() == 0
+
+
 def _descriptors(pid: int) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
