@@ -5,7 +5,9 @@
 With peers and in earnest it takes about twenty minutes of a machine that does nothing else. What it
 finds becomes docs/reference/benchmarks.md, with a description of the machine. With --results FOLDER
 the figures of each benchmark are kept there, and one whose figures are there is not run again: an
-interrupted run goes on. Exits 1 when a bar does not hold or a benchmark fails.
+interrupted run goes on. With --whole-memory each begins with free memory in whole pieces, as after
+the machine's start; that takes root, and a machine that nobody else uses. Exits 1 when a bar does
+not hold or a benchmark fails.
 """
 
 from __future__ import annotations
@@ -15,12 +17,17 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import peers
 from common.machine import described
 from common.report import BAR_HEADER, bar_row, options, parsed, plotted, print_table, tell
+from common.whole_memory import NotAllowedError, whole_memory
+
+if TYPE_CHECKING:
+    import argparse
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "reference" / "benchmarks.md"
@@ -54,6 +61,7 @@ compares.
 _RESTED = """\
 A page of memory that had rested for a second took {} µs to touch before this, and {} after it.
 """
+_WHOLE = "Free memory was put together into whole pieces before it.\n"
 _SMALLER = "Some sizes were smaller than they are in a full run: {}.\n"
 
 
@@ -61,6 +69,9 @@ def main() -> None:
     """Run them all, and sum up."""
     parser = options(__doc__)
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="keep the figures there")
+    parser.add_argument(
+        "--whole-memory", action="store_true", help="put free memory together before each (as root)"
+    )
     parser.add_argument("--page", type=Path, metavar="FILE", help=f"the page ({PAGE.name})")
     peers.add_options(parser)
     found = parsed(parser)
@@ -70,7 +81,10 @@ def main() -> None:
         others = peers.chosen(found, Path(name))
         for benchmark in sorted(BENCHMARKS, key=lambda each: each not in _FIRST):
             if not (results / f"{benchmark}.json").exists():
-                run(benchmark, results, others, quick=found.quick)
+                try:
+                    run(benchmark, results, others, found)
+                except NotAllowedError as error:
+                    parser.error(f"--whole-memory: {error}")
         all_found = {
             benchmark: json.loads(path.read_text())
             for benchmark in BENCHMARKS
@@ -86,14 +100,20 @@ def main() -> None:
     sys.exit(0 if found.quick or holds else 1)
 
 
-def run(benchmark: str, results: Path, others: peers.Peers | None, *, quick: bool) -> None:
+def run(
+    benchmark: str, results: Path, others: peers.Peers | None, wanted: argparse.Namespace
+) -> None:
     """Run one; its figures are in the folder afterwards, unless it failed."""
-    command = [sys.executable, str(HERE / f"{benchmark}.py")]
-    command += ["--json", str(results / f"{benchmark}.json"), *(["--quick"] if quick else [])]
+    path = results / f"{benchmark}.json"
+    command = [sys.executable, str(HERE / f"{benchmark}.py"), "--json", str(path)]
+    command += ["--quick"] if wanted.quick else []
     if others is not None and benchmark in WITH_PEERS:
         command += ["--peers-python", str(others.python)]
     tell(f"== {benchmark}")
-    subprocess.run(command, check=False)  # exits 1 also where a bar does not hold
+    with whole_memory() if wanted.whole_memory else nullcontext():
+        subprocess.run(command, check=False)  # exits 1 also where a bar does not hold
+    if wanted.whole_memory and path.exists():
+        path.write_text(json.dumps({**json.loads(path.read_text()), "whole_memory": True}))
 
 
 def sum_up(all_found: dict[str, Any]) -> bool:
@@ -140,6 +160,8 @@ def page_of(all_found: dict[str, Any], machine: dict[str, str]) -> str:
         parts += [f"## {benchmark}.py\n", documentation.partition("\n")[0] + f" ({sizes})\n"]
         if found.get("rested"):
             parts.append(_RESTED.format(*found["rested"]))
+        if found.get("whole_memory"):
+            parts.append(_WHOLE)
         for table in found["tables"]:
             parts += [f"{table['title']}:\n", markdown(table["header"], table["rows"])]
         for plot in found["plots"]:

@@ -230,7 +230,7 @@ class Child:
                 return now + _MILLISECOND
             if status.phase is not Phase.RUNNING:
                 return clock.NEVER
-            return min(status.deadline or clock.NEVER, self._memory.next_look)
+            return min(status.deadline or clock.NEVER, self._memory.next_look(status))
         if self.state in (ChildState.DUMPING, ChildState.HELD):
             return now + _MILLISECOND
         if self.state is ChildState.ENDING:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _EACH = 500_000_000  # nanoseconds between two looks
 _OFTEN = 100_000_000  # where there is a limit to be kept
+_LONG = 250_000_000  # nanoseconds that a job without one has run before it is looked at
 _NOTICEABLE = 1.02  # growth beyond which the exact look is worth its price
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -28,7 +29,7 @@ class MemoryWatch:
 
     def __init__(self, pid: int, slot: Slot) -> None:
         """Watch the worker `pid`, and tell it in its slot what it was seen to use."""
-        self.next_look = 0
+        self._next = 0
         self._pid = pid
         self._slot = slot
         self._begin(0)
@@ -38,12 +39,16 @@ class MemoryWatch:
         self._memory = self._peak = self._resident_peak = 0
         self._cpu_of_others = 0
 
+    def next_look(self, status: Status) -> int:
+        """When it is time to look at the job that runs; short ones are not worth it."""
+        return self._next if status.max_memory else max(self._next, status.begun_at + _LONG)
+
     def finds_too_much(self, status: Status) -> bool:
         """Look if it is time to, and tell whether the job that runs is beyond its limit."""
         now = time.monotonic_ns()
-        if now < self.next_look:
+        if now < self.next_look(status):
             return False
-        self.next_look = now + (_OFTEN if status.max_memory else _EACH)
+        self._next = now + (_OFTEN if status.max_memory else _EACH)
         self.look(status.execution)
         return 0 < status.max_memory < self._memory
 
