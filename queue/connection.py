@@ -217,8 +217,11 @@ class Connection:
             self.waits += 1
             self._begin_patiently(self._cursor, self.patience)
 
-    def commit(self) -> None:
-        """Commit; undo all of it when that fails. Raises StoreUnusableError then."""
+    def commit(self, *, is_small: bool = False) -> None:
+        """Commit; undo all of it when that fails. Raises StoreUnusableError then.
+
+        `is_small`: a few pages are written, as for a job that follows another one.
+        """
         try:
             self._run("COMMIT")
         except BaseException:
@@ -226,7 +229,7 @@ class Connection:
             raise
         if self.synchronous == "NORMAL":
             self._log.note_unsynced()
-        self._checkpoint_when_long()
+        self._checkpoint_when_long(is_small=is_small)
         _begun.pop(threading.get_ident(), None)
 
     def roll_back(self) -> None:
@@ -325,8 +328,8 @@ class Connection:
         if mode != "wal":
             self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
 
-    def _checkpoint_when_long(self) -> None:
-        if self._log.is_too_long():
+    def _checkpoint_when_long(self, *, is_small: bool = False) -> None:
+        if self._log.is_too_long(is_small=is_small):
             # What was to be committed is: no trouble here must make it look as if it were not.
             with suppress(sqlite3.Error, OSError, StoreError):
                 self._checkpoint()

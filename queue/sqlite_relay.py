@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _COMPLETION = Verdict.COMPLETED  # to ask its class for it takes time
 _NO_OUTPUT = (None, None, None)
+_SHORT = 4_096  # characters of a result
 
 
 class Relay:
@@ -83,7 +84,7 @@ class Relay:
             run(sql.COMPLETE_EXECUTION, completed)
             figures.happened.append((WAIT, queue, now - ready_since))
             wrote = figures.write_in_time(connection)
-            connection.commit()
+            connection.commit(is_small=len(ended.result or "") < _SHORT)
         except BaseException:
             connection.roll_back()
             raise

@@ -29,6 +29,7 @@ CHECKPOINT_BYTES = 16 << 20
 # Half a megabyte of the log: the disk writes it while the next ones are made, and whoever moves the
 # log waits for the last of it, instead of for all.
 _WRITTEN_OUT_EACH = 64  # commits that nobody has synced
+_UNLOOKED = 8  # small commits, until the log's length is looked at
 _GATE_PATIENCE = 0.02  # seconds before a checkpoint is left to a later commit
 
 
@@ -42,6 +43,7 @@ class WriteAheadLog:
         self._companions = companions
         self.checkpoint_bytes = self._too_long_above = checkpoint_bytes
         self._unsynced = 0  # commits since it was last synced or written out
+        self._unlooked = 0  # small commits since its length was looked at
         self._gate: sqlite3.Connection | None = None
 
     def note_unsynced(self) -> None:
@@ -51,8 +53,15 @@ class WriteAheadLog:
             self._unsynced = 0
             self.file.write_out()
 
-    def is_too_long(self) -> bool:
-        """Tell, after a commit, whether it is time to move it into the database."""
+    def is_too_long(self, *, is_small: bool = False) -> bool:
+        """Tell, after a commit, whether it is time to move it into the database.
+
+        `is_small`: few pages were written, so that it is not looked each time.
+        """
+        self._unlooked = self._unlooked + 1 if is_small else _UNLOOKED
+        if self._unlooked < _UNLOOKED:
+            return False
+        self._unlooked = 0
         try:
             length = self.file.length()
         except OSError:  # what was to be committed is

@@ -87,12 +87,13 @@ class PatientStore:
                 claim = 0
         else:
             settled = Settled([], [], more=False)
-        self._is_out_of_trouble()
+        if self._in_trouble:
+            self._is_out_of_trouble()
         return settled
 
     def sync(self) -> None:
-        """Wait for the disk where that is wanted; in a transaction all others would wait, too."""
-        while self._orders.durable:
+        """Wait for the disk; in a transaction all others would wait, too."""
+        while True:
             try:
                 self._store.sync()
                 break

@@ -30,6 +30,8 @@ _LONGEST_PAUSE = 0.2
 TREE_VARIABLE = "GIGQ_TREE"  # in the environment of each worker process and all it starts
 
 
+_waitid = ctypes.CDLL(None).waitid
+
 # A job may use up all descriptors, and what it started has to be found and ended all the same.
 _spare: list[int] = []
 
@@ -55,11 +57,9 @@ def signal_when_parent_dies(number: int) -> None:
 
 def has_children() -> bool:
     """Tell, with one system call, whether this process has any child, dead or alive."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
+    # Mostly there is none, which `os.waitid` would raise as an exception after each job.
+    failed = _waitid(os.P_ALL, 0, None, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return not failed
 
 
 def _keep_spare() -> None:

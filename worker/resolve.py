@@ -63,25 +63,31 @@ class Loader:
         self._roots = roots
         self._on_load = on_load
         self._limits = allowed or Allowed()
-        self._loaded: dict[tuple[str, str, str, str | None], Loaded] = {}
+        # By what a claim says; and the root that it was loaded from.
+        self._loaded: dict[tuple[str, str, str, str | None], tuple[Loaded, str]] = {}
         # The file of each module, as it was when it was loaded; also of one without the function.
         self._stamps: dict[tuple[str, str, str | None], tuple[str | None, Stamp | None]] = {}
 
     def load(self, claim: Claim | Code) -> Loaded:
         """Give the function of a claim. Raises FunctionLoadError, NotAllowedError."""
+        key = (claim.import_root, claim.function_module, claim.function_name, claim.script)
+        known = self._loaded.get(key)
+        if known is None:
+            known = self._loaded[key] = self._load_allowed(claim)
+            if self._on_load is not None:
+                self._on_load()
+        elif self._roots is not None:
+            self._roots.enter(known[1])
+        return known[0]
+
+    def _load_allowed(self, claim: Claim | Code) -> tuple[Loaded, str]:
         refusal = self._limits.refusal(claim.function_module, claim.function_name, claim.script)
         if refusal is not None:
             raise NotAllowedError(refusal)
-        root, module, script = self._place(claim)
+        root, _, _ = self._place(claim)
         if self._roots is not None:
             self._roots.enter(root)
-        key = (root, module, claim.function_name, script)
-        found = self._loaded.get(key)
-        if found is None:
-            found = self._loaded[key] = self._load(claim)
-            if self._on_load is not None:
-                self._on_load()
-        return found
+        return self._load(claim), root
 
     def is_stale(self, claim: Claim | Code) -> bool:
         """Tell whether the file of a function's module has changed since it was loaded."""

@@ -108,6 +108,7 @@ class ServiceWorker:
         self._meter = Meter()
         self._jobs = 0  # that it has begun
         self._most_jobs = orders.max_jobs or sys.maxsize
+        self._wears = bool(orders.max_jobs or orders.max_memory)
         self._last_told = False  # that it is to be replaced
         self._weigh_at = 0
         signal.signal(signal.SIGTERM, self._on_terminate)
@@ -229,10 +230,11 @@ class ServiceWorker:
     def _settle(self, ended: list[Outcome], claim: int) -> Settled:
         """Settle and claim; what has to be stored is kept until it can be."""
         settled = self._store.settle(ended, claim, self._next_output)
-        self._tell_dropped(settled.dropped)
+        if settled.dropped:
+            self._tell_dropped(settled.dropped)
         if settled.more:
             self._wakeup.ring_next()
-        if ended or settled.claims:
+        if self._orders.durable and (ended or settled.claims):
             self._store.sync()
         return settled
 
@@ -276,8 +278,10 @@ class ServiceWorker:
         told = self._reporter.started(claim)
         begun = self._begin(claim, start)
         self._jobs += 1
-        self._tell_wear()
-        self._code.tell(claim)
+        if self._wears:
+            self._tell_wear()
+        if self._orders.tells_code:
+            self._code.tell(claim)
         outcome = self._attempt(claim)
         if os.getpid() != self._pid:
             os._exit(1)  # the job forked, and this is its child: the loop is not its business

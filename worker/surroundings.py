@@ -16,11 +16,14 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gigq.queue.descriptor_marks import INPUT, OUTPUT, STACKS, DescriptorMarks
 from gigq.queue.output import give_back_middle
 from gigq.queue.user_connections import roll_back_connections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _STREAMS = {0: INPUT, 1: OUTPUT, 2: OUTPUT}  # standard output and error are one file
 # Descriptors below are more likely to be closed or replaced by a job.
@@ -55,7 +58,8 @@ class Surroundings:
         self._handlers: tuple[Any, ...] = tuple(map(_signal.getsignal, _SIGNALS))
         self._environ = os.environ
         self._environment = dict(os.environ)
-        self._raw_environment = dict(_raw(os.environ))
+        # Its own dictionary, already encoded: to compare that costs a fortieth of going through it.
+        self._raw_environment = dict(vars(os.environ)["_data"])
         self._umask = _umask()
         self._limits = tuple(map(resource.getrlimit, _LIMITS))
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
@@ -82,7 +86,7 @@ class Surroundings:
         if _signal.getitimer(signal.ITIMER_REAL)[0]:
             changed.append("timer")
             signal.setitimer(signal.ITIMER_REAL, 0)
-        if os.environ is not self._environ or _raw(os.environ) != self._raw_environment:
+        if os.environ is not self._environ or vars(os.environ)["_data"] != self._raw_environment:
             changed.append("environment")
             self._restore_environment()
         if os.umask(self._umask) != self._umask:
@@ -145,10 +149,11 @@ class Surroundings:
             for number in _STREAMS:
                 os.dup2(self._saved[number], number)
             self.are_spoiled |= not self._files.are_there()
-        for number, stream in enumerate(self._streams):
-            if _is_closed(stream):
-                changed = True
-                self._reopen(number)
+        if _any_is_closed(self._streams):
+            changed = True
+            for number, stream in enumerate(self._streams):
+                if _any_is_closed((stream,)):
+                    self._reopen(number)
         return changed
 
     def flush(self) -> OSError | None:
@@ -214,17 +219,14 @@ class Surroundings:
         sys.stdin, sys.stdout, sys.stderr = self._streams = tuple(streams)  # type: ignore[assignment]
 
 
-def _is_closed(stream: Any) -> bool:  # noqa: ANN401 (TextIO)
+def _any_is_closed(streams: Iterable[Any]) -> bool:
     try:
-        return bool(stream.closed)
+        for stream in streams:
+            if stream.closed:
+                return True
     except ValueError:  # its buffer was taken
         return True
-
-
-def _raw(environment: Any) -> dict[Any, Any]:  # noqa: ANN401 (os._Environ)
-    # Its own dictionary, already encoded: comparing that costs a fortieth of going through it.
-    found: dict[Any, Any] = environment._data  # noqa: SLF001
-    return found
+    return False
 
 
 def _moved(descriptor: int) -> int:

@@ -48,12 +48,11 @@ class WorkerCode:
                 self.loader.load(code)
 
     def tell(self, claim: Claim) -> None:
-        """Tell where a job's function comes from, where spares want to load it early."""
-        if self._orders.tells_code:
-            code = Code(*(getattr(claim, name) for name in Code._fields))
-            if code not in self._told:
-                self._told.add(code)
-                self._reporter.tell("code", code=code)
+        """Tell where a job's function comes from, for spares to load it early."""
+        code = Code(*(getattr(claim, name) for name in Code._fields))
+        if code not in self._told:
+            self._told.add(code)
+            self._reporter.tell("code", code=code)
 
     def is_too_old_for(self, claim: Claim) -> bool:
         """Tell whether a file has changed since this process loaded it, this job's own above all.

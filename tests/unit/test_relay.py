@@ -339,7 +339,7 @@ class TestUnusual:
         """What could not be committed has not happened, and can be tried again."""
         connection = pair.quick._connection
 
-        def fail() -> None:
+        def fail(**_: object) -> None:
             raise OSError
 
         with monkeypatch.context() as broken:
