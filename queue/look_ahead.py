@@ -2,7 +2,8 @@
 
 A job's specification never changes, so that it may be read at any time before the claim: of many
 jobs at once, side by side on few pages. Inside the claim it would be three pages that SQLite reads
-anew after each commit of another process, while all others wait for the lock.
+anew after each commit of another process, while all others wait for the lock. Most of it is the
+same for jobs that follow each other, and is read only where it is not.
 
 Worth it where short jobs follow each other, one in a transaction; not where each becomes ready only
 by the end of the one before.
@@ -10,6 +11,7 @@ by the end of the one before.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +27,7 @@ _DEPTH = 32  # jobs that are read at once
 _RESERVE = 4  # with fewer of them left the next ones are read
 _QUICK = 2_000  # microseconds between two claims; beside longer jobs few wait for the lock
 _LONG = 2_048  # characters of parameters: more is not kept on suspicion
-# In a row: after the job's key come the fields of a claim, from its uuid on.
-_PARAMS = 1 + Claim._fields.index("params") - Claim._fields.index("uuid")
+_SHARED = Claim._fields.index("max_attempts")
 
 
 class LookAhead:
@@ -34,7 +35,9 @@ class LookAhead:
 
     def __init__(self) -> None:
         """Know nothing."""
-        self._known: dict[int, tuple[int, tuple[Any, ...]]] = {}  # and how many come after it
+        # How many come after it, what is its own, and the rest as JSON, None where that is shared.
+        self._known: dict[int, tuple[int, tuple[str, str, str], str | None]] = {}
+        self._shared: tuple[Any, ...] = ()
         self._left = 0  # of the known ones, behind the last claim
         self._claimed_at = 0  # microseconds UTC
         self._looks = Seldom()
@@ -46,10 +49,13 @@ class LookAhead:
 
     def take(self, job: int) -> tuple[Any, ...] | None:
         """Give what is known of a job that is claimed now."""
-        self._left, spec = self._known.pop(job, (0, None))
-        if spec is not None:
-            self._looks.worked()
-        return spec
+        known = self._known.pop(job, None)
+        if known is None:
+            self._left = 0
+            return None
+        self._looks.worked()
+        self._left, own, rest = known
+        return own + (self._shared if rest is None else tuple(json.loads(rest)))
 
     def look(self, connection: Connection, claim: Claim, now: int) -> None:
         """Read on behind this claim if it is time to."""
@@ -62,10 +68,17 @@ class LookAhead:
             self._looks.failed()  # until one of them is claimed
             # Trouble is met again, and told of, by the next claim.
             with suppress(StoreError):
-                rows = connection.rows_until(sql.AHEAD, (claim.queue_id, _DEPTH), _is_long)
+                shared = claim[_SHARED:]
+                values = (claim.queue_id, _DEPTH, *shared)
+                rows = connection.rows_until(sql.AHEAD, values, _is_long)
                 last = len(rows) - 1
-                self._known = {row[0]: (last - place, row[1:]) for place, row in enumerate(rows)}
+                self._shared = shared
+                self._known = {
+                    job: (last - place, (uuid, name, params), rest)
+                    for place, (job, uuid, name, params, rest) in enumerate(rows)
+                }
 
 
-def _is_long(row: tuple[Any, ...]) -> bool:
-    return len(row[_PARAMS]) > _LONG
+def _is_long(row: tuple[int, str, str, str, str | None]) -> bool:
+    _, _, _, params, _ = row
+    return len(params) > _LONG

@@ -58,6 +58,8 @@ class Claim(NamedTuple):
     # What never changes in the life of the job.
     uuid: str
     name: str
+    params: str
+    # What is mostly the same for jobs that follow each other.
     max_attempts: int
     queue_id: int
     priority: int
@@ -69,7 +71,6 @@ class Claim(NamedTuple):
     directory: str
     job_directory: str | None
     python: str
-    params: str
     timeout: int | None
     max_memory: int | None
     pass_parent_results: bool | None

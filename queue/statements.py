@@ -30,9 +30,11 @@ ADD_EDGE = "INSERT INTO edge (parent_id, child_id, place) VALUES (?, ?, ?)"
 
 # Claiming. The head of each queue by the partial index; then the best of the heads.
 
-_SPEC = """j.uuid, j.name, j.max_attempts, j.queue_id, j.priority, s.kind, s.function_module,
-       s.function_name, s.script, s.import_root, s.directory, s.job_directory, s.python, s.params,
-       s.timeout, s.max_memory, s.pass_parent_results, s.parents"""
+_OWN = "j.uuid, j.name, s.params"
+_SHARED = """j.max_attempts, j.queue_id, j.priority, s.kind, s.function_module, s.function_name,
+       s.script, s.import_root, s.directory, s.job_directory, s.python, s.timeout, s.max_memory,
+       s.pass_parent_results, s.parents"""
+_SPEC = f"{_OWN}, {_SHARED}"
 _HELD = "(j.id << 24) + j.begun, j.id, j.attempts + 1, j.updated_at"
 _READY = """
  WHERE j.live = 1 AND j.queue_id = ?1 AND (SELECT paused FROM queue WHERE id = ?1) = 0
@@ -52,8 +54,10 @@ SELECT {_HELD}, {_SPEC}
   FROM job j INDEXED BY job_live CROSS JOIN job_spec s ON s.job_id = j.id {_READY}
  LIMIT ?2"""  # noqa: S608
 SPEC = f"SELECT {_SPEC} FROM job j JOIN job_spec s ON s.job_id = j.id WHERE j.id = ?"  # noqa: S608
+_SHARED_VALUES = ", ".join(f"?{3 + place}" for place in range(_SHARED.count(",") + 1))
 AHEAD = f"""
-SELECT j.id, {_SPEC}
+SELECT j.id, {_OWN},
+       CASE WHEN ({_SHARED}) IS NOT ({_SHARED_VALUES}) THEN json_array({_SHARED}) END
   FROM job j INDEXED BY job_live CROSS JOIN job_spec s ON s.job_id = j.id
  WHERE j.live = 1 AND j.queue_id = ?1 ORDER BY j.priority DESC, j.id LIMIT ?2"""  # noqa: S608
 WORKER_LIVES = "SELECT 1 FROM worker WHERE id = ? AND ended_at IS NULL"

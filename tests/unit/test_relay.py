@@ -282,8 +282,26 @@ class TestUnusual:
         for _ in range(3):
             self.pass_on(pair, now)
             known = pair.quick._look_ahead._known.values()
-            assert all(len(str(spec)) < 5_000 for _, spec in known)
+            assert all(len(str(each)) < 5_000 for each in known)
         assert pair.held[0].params == '{"text":"' + "x" * 10_000 + '"}'
+        pair.close_and_compare()
+
+    def test_unlike_jobs_ahead(self, pair: Pair, now: list[int]) -> None:
+        """Of jobs that are read ahead each is what it is, however they follow each other."""
+        kinds: list[dict[str, Any]] = [
+            {"timeout": 7, "cwd": "/ä \"'\\", "max_memory": "1T"},
+            {"name": "日本 \n", "pass_parent_results": True, "max_attempts": 1},
+            {"params": {"text": "\u0000 \U0001f600"}},
+        ]
+        jobs = [Job(**{"name": "job", "function": print, **kinds[n % 3]}) for n in range(12)]
+        pair.submit(*jobs)
+        for _ in range(25):
+            self.pass_on(pair, now)
+        known = pair.quick._look_ahead._known.values()
+        assert {rest is None for _, _, rest in known} == {True, False}
+        while pair.held:
+            self.pass_on(pair, now)
+        assert set(pair.quick.states([job.id for job in jobs]).values()) == {"completed"}
         pair.close_and_compare()
 
     def test_counters(self, pair: Pair, now: list[int]) -> None:

@@ -27,8 +27,8 @@ from gigq.worker.resolve import FunctionLoadError, Loader
 
 def claim(root, dotted, *, script=None, python=sys.executable):
     module, _, name = dotted.partition(":")
-    return Claim(1, 1, 1, 0, "id", "job", 1, 1, 0, "function", module, name, script, str(root), "/",
-                 None, python, "{}", None, None, None, 0)
+    return Claim(1, 1, 1, 0, "id", "job", "{}", 1, 1, 0, "function", module, name, script,
+                 str(root), "/", None, python, None, None, None, 0)
 
 def script(path, name):
     return claim(Path(path).parent, "__main__:" + name, script=str(path))
