@@ -227,9 +227,9 @@ class Connection:
         except BaseException:
             self.roll_back()
             raise
-        if self.synchronous == "NORMAL":
-            self._log.note_unsynced()
-        self._checkpoint_when_long(is_small=is_small)
+        is_synced = self.synchronous == "FULL"
+        if self._log.note_commit(is_synced=is_synced, is_small=is_small):
+            self._checkpoint_in_passing()
         _begun.pop(threading.get_ident(), None)
 
     def roll_back(self) -> None:
@@ -239,8 +239,7 @@ class Connection:
             # Perhaps with the log, which a reader kept from being begun anew. No commit comes any
             # more after which it would be looked at.
             self._is_full = False
-            with suppress(sqlite3.Error, OSError, StoreError):
-                self._checkpoint()
+            self._checkpoint_in_passing()
         _begun.pop(threading.get_ident(), None)
 
     def _roll_back(self) -> None:
@@ -304,7 +303,8 @@ class Connection:
                 if not is_busy(error):
                     raise self._trouble(error) from error
                 self._pause(give_up)
-        self._checkpoint_when_long()
+        if self._log.is_too_long():
+            self._checkpoint_in_passing()
 
     # The write-ahead log
 
@@ -328,11 +328,10 @@ class Connection:
         if mode != "wal":
             self._patiently(self._sqlite, "PRAGMA journal_mode = WAL")
 
-    def _checkpoint_when_long(self, *, is_small: bool = False) -> None:
-        if self._log.is_too_long(is_small=is_small):
-            # What was to be committed is: no trouble here must make it look as if it were not.
-            with suppress(sqlite3.Error, OSError, StoreError):
-                self._checkpoint()
+    def _checkpoint_in_passing(self) -> None:
+        # What was to be committed is: no trouble here must make it look as if it were not.
+        with suppress(sqlite3.Error, OSError, StoreError):
+            self._checkpoint()
 
     def _checkpoint(self) -> None:
         """Move the log into the database."""

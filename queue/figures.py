@@ -79,7 +79,7 @@ class Figures:
         """Begin a transaction; forget one that was undone."""
         self.every = BUSY_EVERY
         self.happened.clear()
-        if not self._are_own():
+        if self._forks != forks.count:  # a parent's, over a fork, who writes them itself
             self._recent.clear()
             self._committed.clear()
             self._forks = forks.count
@@ -89,10 +89,7 @@ class Figures:
     @property
     def are_left(self) -> bool:
         """Tell whether any are not yet written."""
-        return self._are_own() and bool(self._recent or self._committed)
-
-    def _are_own(self) -> bool:
-        return self._forks == forks.count  # else a parent's, over a fork, who writes them itself
+        return self._forks == forks.count and bool(self._recent or self._committed)
 
     def write_in_time(self, connection: Connection) -> bool:
         """Write all of it if it is time to, as part of the transaction; True where it was."""

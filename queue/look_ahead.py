@@ -36,20 +36,15 @@ class LookAhead:
     def __init__(self) -> None:
         """Know nothing."""
         # How many come after it, what is its own, and the rest as JSON, None where that is shared.
-        self._known: dict[int, tuple[int, tuple[str, str, str], str | None]] = {}
+        self.known: dict[int, tuple[int, tuple[str, str, str], str | None]] = {}
         self._shared: tuple[Any, ...] = ()
         self._left = 0  # of the known ones, behind the last claim
         self._claimed_at = 0  # microseconds UTC
         self._looks = Seldom()
 
-    @property
-    def knows_some(self) -> bool:
-        """Whether it is worth asking."""
-        return bool(self._known)
-
     def take(self, job: int) -> tuple[Any, ...] | None:
         """Give what is known of a job that is claimed now."""
-        known = self._known.pop(job, None)
+        known = self.known.pop(job, None)
         if known is None:
             self._left = 0
             return None
@@ -62,7 +57,7 @@ class LookAhead:
         is_quick = 0 <= now - self._claimed_at < _QUICK
         self._claimed_at = now
         if not is_quick or len(claim.params) > _LONG:
-            self._known.clear()
+            self.known.clear()
             self._left = 0
         elif self._left < _RESERVE and self._looks.is_time():
             self._looks.failed()  # until one of them is claimed
@@ -73,7 +68,7 @@ class LookAhead:
                 rows = connection.rows_until(sql.AHEAD, values, _is_long)
                 last = len(rows) - 1
                 self._shared = shared
-                self._known = {
+                self.known = {
                     job: (last - place, (uuid, name, params), rest)
                     for place, (job, uuid, name, params, rest) in enumerate(rows)
                 }

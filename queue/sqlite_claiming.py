@@ -39,7 +39,7 @@ class Claiming:
         only_queue, ahead = self._outlook.only_queue, self._look_ahead
         if only_queue is None:
             rows = self._connection.rows(sql.PICK)
-        elif ahead.knows_some:
+        elif ahead.known:
             rows = self._connection.rows(sql.PICK_IN_QUEUE, (only_queue,))
         else:
             rows = self._connection.rows(sql.PICK_WITH_SPECS, (only_queue, 1))

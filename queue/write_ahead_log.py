@@ -46,22 +46,25 @@ class WriteAheadLog:
         self._unlooked = 0  # small commits since its length was looked at
         self._gate: sqlite3.Connection | None = None
 
-    def note_unsynced(self) -> None:
-        """Take note of a commit that did not wait for the disk; now and then send it there."""
-        self._unsynced += 1
-        if self._unsynced >= _WRITTEN_OUT_EACH:
-            self._unsynced = 0
-            self.file.write_out()
+    def note_commit(self, *, is_synced: bool, is_small: bool) -> bool:
+        """Take note of a commit; now and then send those that did not wait for it to the disk.
 
-    def is_too_long(self, *, is_small: bool = False) -> bool:
-        """Tell, after a commit, whether it is time to move it into the database.
-
-        `is_small`: few pages were written, so that it is not looked each time.
+        `is_small`: few pages were written, so that the log's length is not looked at each time.
+        Tells whether it is time to move the log into the database.
         """
-        self._unlooked = self._unlooked + 1 if is_small else _UNLOOKED
-        if self._unlooked < _UNLOOKED:
+        if not is_synced:
+            self._unsynced += 1
+            if self._unsynced >= _WRITTEN_OUT_EACH:
+                self._unsynced = 0
+                self.file.write_out()
+        self._unlooked += 1
+        if is_small and self._unlooked < _UNLOOKED:
             return False
         self._unlooked = 0
+        return self.is_too_long()
+
+    def is_too_long(self) -> bool:
+        """Tell whether it is time to move it into the database."""
         try:
             length = self.file.length()
         except OSError:  # what was to be committed is

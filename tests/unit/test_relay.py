@@ -281,7 +281,7 @@ class TestUnusual:
         pair.submit(*(Job("big", print, {"text": "x" * 10_000}, priority=1) for _ in range(3)))
         for _ in range(3):
             self.pass_on(pair, now)
-            known = pair.quick._look_ahead._known.values()
+            known = pair.quick._look_ahead.known.values()
             assert all(len(str(each)) < 5_000 for each in known)
         assert pair.held[0].params == '{"text":"' + "x" * 10_000 + '"}'
         pair.close_and_compare()
@@ -297,7 +297,7 @@ class TestUnusual:
         pair.submit(*jobs)
         for _ in range(25):
             self.pass_on(pair, now)
-        known = pair.quick._look_ahead._known.values()
+        known = pair.quick._look_ahead.known.values()
         assert {rest is None for _, _, rest in known} == {True, False}
         while pair.held:
             self.pass_on(pair, now)
