@@ -52,11 +52,12 @@ What the last run of `python benchmarks/all.py --peers` found, which wrote this 
 figures move from machine to machine; compare ratios. Each benchmark is described in
 [benchmarks/README.md](../../benchmarks/README.md).
 
-Where a page of memory that has rested takes far longer to touch than another one, the machine, or
-its host, looks which memory is used. All that waits or sleeps pays for that when it goes on: an
-idle service, jobs of 1 to 100 ms, starts. It may change by the hour, and so it stands with each
-benchmark. [What a job costs](../explanation/performance.md#where-memory-that-rests-is-slow)
-compares.
+A virtual machine's memory is lent by its host. Where a page that has rested takes far longer to
+touch than another one, the host has taken it back meanwhile, and what waits or sleeps pays for that
+when it goes on: an idle service, jobs of 1 to 100 ms, starts. How much depends on how scattered a
+process's memory lies, and so it stands with each benchmark; `--whole-memory` puts free memory
+together before each of them.
+[What a job costs](../explanation/performance.md#where-memory-that-rests-is-slow) compares.
 """
 _RESTED = """\
 A page of memory that had rested for a second took {} µs to touch before this, and {} after it.
