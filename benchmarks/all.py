@@ -62,7 +62,9 @@ together before each of them.
 _RESTED = """\
 A page of memory that had rested for a second took {} µs to touch before this, and {} after it.
 """
-_WHOLE = "Free memory was put together into whole pieces before it.\n"
+_WHOLE = """\
+Free memory was put together into whole pieces before it; {:,} pages were left in smaller ones.
+"""
 _SMALLER = "Some sizes were smaller than they are in a full run: {}.\n"
 
 
@@ -111,10 +113,10 @@ def run(
     if others is not None and benchmark in WITH_PEERS:
         command += ["--peers-python", str(others.python)]
     tell(f"== {benchmark}")
-    with whole_memory() if wanted.whole_memory else nullcontext():
+    with whole_memory() if wanted.whole_memory else nullcontext() as left:
         subprocess.run(command, check=False)  # exits 1 also where a bar does not hold
-    if wanted.whole_memory and path.exists():
-        path.write_text(json.dumps({**json.loads(path.read_text()), "whole_memory": True}))
+    if left is not None and path.exists():
+        path.write_text(json.dumps({**json.loads(path.read_text()), "pages_in_pieces": left}))
 
 
 def sum_up(all_found: dict[str, Any]) -> bool:
@@ -161,8 +163,8 @@ def page_of(all_found: dict[str, Any], machine: dict[str, str]) -> str:
         parts += [f"## {benchmark}.py\n", documentation.partition("\n")[0] + f" ({sizes})\n"]
         if found.get("rested"):
             parts.append(_RESTED.format(*found["rested"]))
-        if found.get("whole_memory"):
-            parts.append(_WHOLE)
+        if "pages_in_pieces" in found:
+            parts.append(_WHOLE.format(found["pages_in_pieces"]))
         for table in found["tables"]:
             parts += [f"{table['title']}:\n", markdown(table["header"], table["rows"])]
         for plot in found["plots"]:

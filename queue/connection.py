@@ -2,7 +2,7 @@
 
 - The write lock is awaited by a jittered retry around BEGIN IMMEDIATE; SQLite's own busy handler
   backs off so far that a submitter starves beside busy workers.
-- A commit that makes the log too long moves it into the database (gigq.queue.write_ahead_log).
+- A commit after which the log is too long moves it into the database (gigq.queue.write_ahead_log).
 - The database file is never opened beside SQLite: closing such a descriptor would drop the locks
   that this process holds (fcntl(2), "Record locks").
 - Whoever has closed SQLite's descriptors gets an error, before anything is written by them.
@@ -64,7 +64,8 @@ class Connection:
     ) -> None:
         """Open the file, creating it when it is missing. Raises StoreError.
 
-        A commit after which the log is longer than `checkpoint_bytes` moves it into the database.
+        A commit after which the log is longer than `checkpoint_bytes` moves it into the database;
+        a small one may leave that to one of the next seven.
         """
         self._path = path
         self.patience = patience  # seconds to wait for the write lock

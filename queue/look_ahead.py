@@ -3,7 +3,7 @@
 A job's specification never changes, so that it may be read at any time before the claim: of many
 jobs at once, side by side on few pages. Inside the claim it would be three pages that SQLite reads
 anew after each commit of another process, while all others wait for the lock. Most of it is the
-same for jobs that follow each other, and is read only where it is not.
+same for jobs that follow each other, and is handed over only where it is not.
 
 Worth it where short jobs follow each other, one in a transaction; not where each becomes ready only
 by the end of the one before.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import secrets
 import socket
 import sys
@@ -62,8 +61,7 @@ class Pool:
         self.start_trouble: str | None = None  # why the last start failed, until one succeeds
         self.children: list[Child] = []
         self.out_of_memory = OutOfMemoryWatch()
-        # That each worker may have open.
-        self.descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.descriptors = (0, 0)  # see `Orders`
         self._settings = settings
         self._environment = settings.worker_environment()
         self._companions = companions

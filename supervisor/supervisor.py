@@ -24,7 +24,6 @@ from gigq.queue.events import EVENTS
 from gigq.supervisor.commands import Commands
 from gigq.supervisor.configuration import Configuration
 from gigq.supervisor.control import ControlServer
-from gigq.supervisor.descriptor_limit import raise_descriptor_limit
 from gigq.supervisor.followed_files import FollowedFiles
 from gigq.supervisor.housekeeping import Housekeeping
 from gigq.supervisor.http_process import HttpProcess
@@ -40,6 +39,7 @@ from gigq.supervisor.store_trouble import StoreTrouble
 from gigq.supervisor.survey import Survey
 from gigq.version import __version__
 from gigq.worker.child import Child, ChildState
+from gigq.worker.descriptor_limit import raise_descriptor_limit
 from gigq.worker.process_tree import become_subreaper
 from gigq.worker.service_worker import TICK
 

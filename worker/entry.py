@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import os
-import resource
 import signal
 import sys
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from gigq.queue.life_lock import pin
 from gigq.worker.channel import Channel
+from gigq.worker.descriptor_limit import lower_descriptor_limit
 from gigq.worker.orders import Orders
 from gigq.worker.process_tree import become_subreaper, signal_when_parent_dies
 from gigq.worker.service_worker import ServiceWorker
@@ -34,8 +34,7 @@ def main() -> int:
     channel = Channel.inherited(channel_descriptor)
     reports = Channel.inherited(reports_descriptor)
     orders = _orders(channel)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (orders.descriptors, most))
+    lower_descriptor_limit(*orders.descriptors)
     become_subreaper()
     signal_when_parent_dies(signal.SIGUSR2)
     faulthandler.enable()

@@ -15,6 +15,9 @@ class Code(NamedTuple):
     python: str
 
 
+_TUPLES = ("pythonpath", "allow", "descriptors")
+
+
 class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start to import
     """All that a worker process needs to know. Times are seconds."""
 
@@ -22,7 +25,6 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     name: str
     tree: str  # marks all processes that it starts
     supervisor: int  # its pid
-    descriptors: int  # that it may have open: its soft limit
     log: str  # the output file's name in the output folder
     life_lock: str | None = None  # the mark of the lock that it inherits
     pythonpath: tuple[str, ...] = ()
@@ -39,6 +41,8 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     tells_code: bool = False  # say where the functions of its jobs come from
     preload: tuple[Code, ...] = ()  # functions to load before it is ready
     once: bool = False  # run one job, if one is ready, and go
+    # The soft limit of descriptors that it is to have, where it was given this one.
+    descriptors: tuple[int, int] = (0, 0)
 
     def as_message(self) -> dict[str, Any]:
         """Give it as a message for the channel."""
@@ -47,7 +51,8 @@ class Orders(NamedTuple):  # a dataclass would take a tenth of a worker's start 
     @classmethod
     def from_message(cls, message: dict[str, Any]) -> Orders:
         """Read it from the channel."""
-        fields = {name: value for name, value in message.items() if name != "event"}
-        lists = {name: tuple(message[name]) for name in ("pythonpath", "allow")}
-        preload = tuple(Code(*each) for each in message["preload"])
+        # Of another version, which is told so when this process says its own.
+        fields = {name: value for name, value in message.items() if name in cls._fields}
+        lists = {name: tuple(fields[name]) for name in _TUPLES if name in fields}
+        preload = tuple(Code(*each) for each in fields.get("preload", ()))
         return cls(**{**fields, **lists, "preload": preload})

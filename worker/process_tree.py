@@ -23,6 +23,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _STRAYS_WITHIN = 2.0  # seconds
 _EXEC_WITHIN = 0.05  # seconds
+_ANY_CHILD = os.WEXITED | os.WNOHANG | os.WNOWAIT  # and it stays as it is
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of the kernel's sched.h
 _PAUSE = 0.0005  # seconds between two looks at processes that are dying
 _LONGEST_PAUSE = 0.2
@@ -44,8 +45,10 @@ def _prctl(option: int, value: int) -> None:
 
 
 def become_subreaper() -> None:
-    """Let orphans below this process become its children."""
+    """Let orphans below this process become its children. Raises OSError."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    with suppress(ChildProcessError):  # where anything else is wrong, `has_children` cannot tell
+        os.waitid(os.P_ALL, 0, _ANY_CHILD)
     if not _spare:
         _keep_spare()
 
@@ -58,7 +61,7 @@ def signal_when_parent_dies(number: int) -> None:
 def has_children() -> bool:
     """Tell, with one system call, whether this process has any child, dead or alive."""
     # Mostly there is none, which `os.waitid` would raise as an exception after each job.
-    failed = _waitid(os.P_ALL, 0, None, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    failed = _waitid(os.P_ALL, 0, None, _ANY_CHILD)
     return not failed
 
 

@@ -58,6 +58,26 @@ def test_all_of_them_make_a_page(results: Path, tmp_path: Path) -> None:
         assert (f"## {name}.py" in text) == (judged > 0)
 
 
+PAGE_TYPES = """\
+Free pages count per migrate type at order   0   1   2   3   4   5   6   7   8   9  10
+Node    0, zone    DMA32, type      Movable   7   7   7   7   7   7   7   7   7   7   7
+Node    0, zone   Normal, type    Unmovable   7   7   7   7   7   7   7   7   7   7   7
+Node    0, zone   Normal, type      Movable >100000   2   0   0   0   0   0   0   1  98  99
+Node    0, zone  Movable, type      Movable   7   7   7   7   7   7   7   7   7   7   7
+
+Number of blocks type     Unmovable      Movable  Reclaimable   HighAtomic      Isolate
+Node 0, zone   Normal          104         8154          190            0            0
+"""
+
+
+def test_pages_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is free for programs in pieces of less than 2 MiB is counted in pages."""
+    monkeypatch.syspath_prepend(FOLDER)
+    from common.whole_memory import in_pieces  # noqa: PLC0415
+
+    assert in_pieces(PAGE_TYPES) == 100_000 + 2 * 2 + 256
+
+
 def test_wrong_size_is_refused() -> None:
     """What is no number is told to whoever wrote it."""
     command = [sys.executable, str(FOLDER / "drain.py"), "--jobs", "many"]
