@@ -368,3 +368,20 @@ class TestUnusual:
         assert pair.quick.states([held.uuid]) == {held.uuid: "running"}
         self.pass_on(pair, now)
         pair.close_and_compare()
+
+
+def test_log_is_moved_in_time(tmp_path: Path) -> None:
+    """The log is looked at after each eighth small commit, and never grows far."""
+    path, longest, most_of_one_commit = tmp_path / "gigq.db", 200_000, 16_384
+    SqliteStore(path).close()
+    with closing(SqliteStore(path, durable=False, checkpoint_bytes=longest)) as store:
+        store.submit([Job("job", print).to_record(clock.now()) for _ in range(200)])
+        worker = store.register("worker", own_identity())
+        claims, lengths = store.settle(worker, (), 1).claims, []
+        while claims:
+            end, (held,) = clock.now(), claims
+            key = held.execution, held.job, held.queue_id
+            ended = Outcome(*key, Verdict.COMPLETED, "1", started_at=end - 2, ended_at=end - 1)
+            claims = store.settle(worker, [ended], 1).claims
+            lengths.append(path.with_name("gigq.db-wal").stat().st_size)
+    assert longest < max(lengths) < longest + 8 * most_of_one_commit
